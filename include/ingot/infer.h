@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * infer — run a model: logits, scores, and text.
+ *
+ * Use:   ig_model_open -> ig_session_new -> ig_session_feed (prompt, then token by token).
+ * Owns:  weights stay in the store's mappings; a session owns its KV cache, sized at creation:
+ *        nothing is allocated per token.
+ * Threads: one session is used by one thread at a time; the model is shared and read-only. */
+#pragma once
+#include "ingot/arch.h"
+#include "ingot/store.h"
+
+struct ig_model;
+struct ig_session;
+
+/* Opens a folder of an architecture that runs: f32, f16, bf16 or MLX-quantised weights. threads 0:
+ * one for each core. */
+IG_MUST_CHECK bool ig_model_open(const char *path, int threads, struct ig_model **out,
+                                 struct ig_err *err);
+void ig_model_close(struct ig_model *model);
+const struct ig_model_shape *ig_model_shape(const struct ig_model *model);
+/* Token ids that end a reply: generation_config.json, else config.json. */
+const int32_t *ig_model_eos(const struct ig_model *model, size_t *count);
+
+/* A KV cache for up to context tokens (0: the model's own limit), logits for batch_max rows. */
+IG_MUST_CHECK bool ig_session_new(struct ig_model *model, int64_t context, struct ig_session **out,
+                                  struct ig_err *err);
+void ig_session_free(struct ig_session *session);
+/* Tokens in the cache. */
+int64_t ig_session_length(const struct ig_session *session);
+/* Forgets all but the first `length` tokens. */
+void ig_session_trim(struct ig_session *session, int64_t length);
+/* Appends tokens. Afterwards ig_session_logits gives the last token's row. */
+IG_MUST_CHECK bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t count,
+                                   struct ig_err *err);
+/* vocab f32 logits after the last fed token. */
+const float *ig_session_logits(const struct ig_session *session);
+/* Appends tokens and scores them: logprobs[i] is log p(targets[i] | everything up to tokens[i]),
+ * greedy[i] whether targets[i] has the largest logit (may be NULL). targets[i] < 0: not scored. */
+IG_MUST_CHECK bool ig_session_score(struct ig_session *session, const int32_t *tokens,
+                                    const int32_t *targets, size_t count, double *logprobs,
+                                    bool *greedy, struct ig_err *err);
+/* As feed, and all count x vocab logits into out: for parity tests. */
+IG_MUST_CHECK bool ig_session_logits_all(struct ig_session *session, const int32_t *tokens,
+                                         size_t count, float *out, struct ig_err *err);
+
+/* ---- sampling and generation ---- */
+
+struct ig_sampling {
+    double temperature; /* 0: greedy */
+    double top_p;       /* 1: off */
+    double min_p;       /* 0: off */
+    int64_t top_k;      /* 0: off */
+    double repetition_penalty; /* 1: off; over the last repetition_window tokens */
+    int64_t repetition_window;
+    uint64_t seed;
+};
+struct ig_generate_job {
+    const int32_t *prompt;
+    size_t prompt_count;
+    int64_t tokens_max;
+    struct ig_sampling sampling;
+    bool ignore_eos;
+    /* Called for each new token, in order; false stops (IG_ERR_CANCELLED is not set). May be NULL. */
+    bool (*on_token)(void *user, int32_t token, double logprob);
+    void *user;
+};
+struct ig_generate_report {
+    int64_t prompt_tokens, tokens;
+    double prompt_seconds, generation_seconds;
+    bool stopped; /* finish reason: true = stop token (not counted in tokens), false = length */
+};
+/* Feeds the prompt (after what the session holds) and samples until a stop token or tokens_max. */
+IG_MUST_CHECK bool ig_generate(struct ig_session *session, const struct ig_generate_job *job,
+                               struct ig_generate_report *report, struct ig_err *err);

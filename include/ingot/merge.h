@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * merge — several models into one, as a recipe says, in one streaming pass.
+ *
+ * Use:   ig_recipe_open -> ig_merge_plan (reads headers, checks everything) -> ig_merge_run.
+ * A method is reduce, solve, map (src/merge/method.h); the driver owns reading, threads, chunks,
+ * rounding, quantising, writing, the journal and the sketchbook.
+ * Same recipe, same inputs: same bytes, whatever the threads, the instruction set or a resume. */
+#pragma once
+#include "ingot/quant.h"
+
+struct ig_recipe;
+/* Reads and checks a mergekit YAML file. Errors carry line and column. */
+IG_MUST_CHECK bool ig_recipe_open(const char *path, struct ig_recipe **out, struct ig_err *err);
+IG_MUST_CHECK bool ig_recipe_parse(struct ig_slice text, const char *name, struct ig_recipe **out,
+                                   struct ig_err *err);
+void ig_recipe_free(struct ig_recipe *recipe);
+
+struct ig_merge_job {
+    const struct ig_recipe *recipe;
+    const char *out;
+    const struct ig_quant_recipe *const *quantize; /* NULL elements: the unquantised model */
+    int quantize_count;                            /* 0: the unquantised model into OUT itself */
+    int threads;                                   /* 0: one for each core */
+    int64_t memory_bytes;                          /* 0: default working set */
+    bool trace;                                    /* write the sketchbook into OUT */
+    bool resume, force;
+};
+
+struct ig_merge;
+/* Opens inputs, resolves every parameter for every tensor, sizes memory and disk. Writes nothing. */
+IG_MUST_CHECK bool ig_merge_plan(const struct ig_merge_job *job, const struct ig_watch *watch,
+                                 struct ig_merge **out, struct ig_err *err);
+/* The plan in words (or JSON): tensors, inputs, method, memory and disk needed. */
+IG_MUST_CHECK bool ig_merge_describe(const struct ig_merge *merge, bool json, struct ig_buf *out,
+                                     struct ig_err *err);
+IG_MUST_CHECK bool ig_merge_run(struct ig_merge *merge, const struct ig_watch *watch,
+                                struct ig_job_report *report, struct ig_err *err);
+void ig_merge_close(struct ig_merge *merge);
+
+/* Names and summaries of the methods, NULL-terminated pairs. */
+const char *const *ig_merge_method_list(void);

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * quant — cast a model to MLX's quantised formats, by recipe, in one streaming pass; and back.
+ *
+ * A recipe is data (recipes/NAME.yaml): rules from role, name and layer to a codec, first match
+ * wins. Codecs are bit-exact to mx.quantize on CPU; docs/formats/mlx.md draws their bytes.
+ * Threads: a cast's sink is safe from many threads. */
+#pragma once
+#include "ingot/arch.h"
+#include "ingot/store.h"
+
+enum ig_quant_mode { IG_AFFINE, IG_MXFP4, IG_MXFP8, IG_NVFP4, IG_QUANT_MODE_COUNT };
+
+/* How one tensor is stored. bits 0: kept as it is. */
+struct ig_codec {
+    enum ig_quant_mode mode;
+    int bits;
+    int group_size;
+};
+
+enum ig_rounding { IG_ROUND_CPU, IG_ROUND_METAL };
+
+struct ig_quant_recipe;
+/* By name of a built-in recipe ("qx86-hi"), or a path to a YAML file. */
+IG_MUST_CHECK bool ig_quant_recipe_open(const char *name_or_path, struct ig_quant_recipe **out,
+                                        struct ig_err *err);
+/* One codec for everything that can be quantised, as mlx_lm.convert -q does. bits or group_size 0:
+ * the mode's default. */
+IG_MUST_CHECK bool ig_quant_recipe_uniform(struct ig_codec codec, struct ig_quant_recipe **out,
+                                           struct ig_err *err);
+const char *ig_quant_recipe_name(const struct ig_quant_recipe *recipe);
+void ig_quant_recipe_free(struct ig_quant_recipe *recipe);
+/* Names and summaries of the built-in recipes, NULL-terminated pairs. */
+const char *const *ig_quant_recipe_list(void);
+
+/* One row of the table that --dry-run prints. */
+struct ig_quant_row {
+    struct ig_slice module;
+    enum ig_role role;
+    int layer;
+    enum ig_dtype dtype; /* of the source */
+    struct ig_codec codec;
+    int64_t elems;
+    uint64_t bytes;           /* as stored, scales and biases included */
+    const char *rule;         /* the rule that decided, as the recipe's file writes it */
+};
+
+/* What is to be written, decided before a byte is read. */
+struct ig_cast_plan {
+    const struct ig_quant_recipe *recipe; /* NULL: dequantise or keep: see ig_quant_dequantize */
+    const struct ig_tensor *tensors; /* of the bf16, f16 or f32 source, in any order */
+    int64_t count;
+    const struct ig_json *config;    /* the source's config.json */
+    enum ig_rounding rounding;
+    const char *out;
+    struct ig_slice fingerprint;
+    bool resume, force;
+};
+struct ig_cast;
+/* Plans without writing: rows and totals are available, the sink is not. */
+IG_MUST_CHECK bool ig_cast_plan(const struct ig_cast_plan *plan, struct ig_cast **out,
+                                struct ig_err *err);
+/* Makes the output folder; after this the sink takes tensors by their index in plan->tensors. */
+IG_MUST_CHECK bool ig_cast_start(struct ig_cast *cast, struct ig_err *err);
+struct ig_sink ig_cast_sink(struct ig_cast *cast);
+/* The folder's writer, to add and carry files to. */
+struct ig_writer *ig_cast_writer(struct ig_cast *cast);
+/* Writes config.json and finishes the folder. */
+IG_MUST_CHECK bool ig_cast_finish(struct ig_cast *cast, struct ig_err *err);
+void ig_cast_close(struct ig_cast *cast);
+const struct ig_quant_row *ig_cast_rows(const struct ig_cast *cast, int64_t *count);
+uint64_t ig_cast_bytes(const struct ig_cast *cast);
+double ig_cast_bits_per_weight(const struct ig_cast *cast);
+
+struct ig_quant_job {
+    const char *model, *out;
+    const struct ig_quant_recipe *const *recipes;
+    int recipe_count;      /* 1: OUT itself; more: OUT/NAME each */
+    bool cast_dtype;       /* first cast floats to `dtype` */
+    enum ig_dtype dtype;
+    enum ig_rounding rounding;
+    int threads;           /* 0: one for each core */
+    bool resume, force;
+};
+struct ig_output_report { /* one element of "outputs" in --json */
+    char recipe[64];
+    char path[1024];
+    uint64_t bytes;
+    double bits_per_weight;
+};
+#define IG_OUTPUTS_MAX 16
+struct ig_job_report {
+    int64_t tensors;
+    uint64_t input_bytes, output_bytes, peak_bytes; /* peak resident memory of the process */
+    double seconds;
+    struct ig_output_report outputs[IG_OUTPUTS_MAX];
+    int output_count;
+};
+/* Streams MODEL once, writes every recipe's folder. */
+IG_MUST_CHECK bool ig_quantize(const struct ig_quant_job *job, const struct ig_watch *watch,
+                               struct ig_job_report *report, struct ig_err *err);
+/* Quantised folder back to plain weights of `dtype`. */
+IG_MUST_CHECK bool ig_dequantize(const char *model, const char *out, enum ig_dtype dtype,
+                                 bool force, int threads, const struct ig_watch *watch,
+                                 struct ig_job_report *report, struct ig_err *err);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tensor — what a tensor is (type, shape, name), and which kernels this machine can run.
+ *
+ * No arithmetic here. int64_t counts elements, size_t counts bytes. */
+#pragma once
+#include "ingot/err.h"
+#include "ingot/slice.h"
+#include <stdint.h>
+
+#define IG_RANK_MAX 8
+
+/* The element types of safetensors, by its names. Sub-byte types (F4, F6_*) are not supported. */
+enum ig_dtype {
+    IG_BOOL,
+    IG_U8,
+    IG_I8,
+    IG_F8_E5M2,
+    IG_F8_E4M3,
+    IG_F8_E8M0,
+    IG_U16,
+    IG_I16,
+    IG_F16,
+    IG_BF16,
+    IG_U32,
+    IG_I32,
+    IG_F32,
+    IG_U64,
+    IG_I64,
+    IG_F64,
+    IG_DTYPE_COUNT,
+};
+
+struct ig_tensor {
+    struct ig_slice name;
+    enum ig_dtype dtype;
+    int rank;                   /* 0: a scalar, one element */
+    int64_t shape[IG_RANK_MAX]; /* outermost first */
+    int64_t elems;              /* product of shape, checked */
+    size_t bytes;               /* elems * size of dtype, checked */
+    int file;                   /* index of the shard */
+    uint64_t offset;            /* of the first byte in that file; may be unaligned */
+};
+
+size_t ig_dtype_bytes(enum ig_dtype dtype);
+/* safetensors' name: "BF16". */
+const char *ig_dtype_name(enum ig_dtype dtype);
+/* torch's name: "bfloat16"; what recipes and config.json say. */
+const char *ig_dtype_torch_name(enum ig_dtype dtype);
+/* By either name; false when unknown. */
+bool ig_dtype_find(struct ig_slice name, enum ig_dtype *out);
+/* Floating types that merge and quantise can read. */
+bool ig_dtype_is_float(enum ig_dtype dtype);
+
+/* Instruction sets, worst first. The choice is made once: the best that the CPU has, or what the
+ * environment's IG_KERNELS (ref, avx2, avx512) asks for. */
+enum ig_isa { IG_ISA_REF, IG_ISA_AVX2, IG_ISA_AVX512, IG_ISA_COUNT };
+const char *ig_isa_name(enum ig_isa isa);
+/* Whether this CPU, and this build, can run it. IG_ISA_REF is always true. */
+bool ig_isa_available(enum ig_isa isa);
+/* What kernels are to be taken from. An IG_KERNELS that is unknown or not available is a usage
+ * error, so a program calls this first. */
+bool ig_isa_pick(enum ig_isa *out, struct ig_err *err);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cpu — which instruction sets this machine runs. AVX-512 here means F, BW, VL and DQ, which every
+ * server part since Skylake-SP and Zen 4 has. */
+#include "tensor/cpu.h"
+
+#include <stdlib.h>
+
+static const char *const isa_names[IG_ISA_COUNT] = {"ref", "avx2", "avx512"};
+
+const char *ig_isa_name(enum ig_isa isa)
+{
+    return isa_names[isa];
+}
+
+bool ig_isa_available(enum ig_isa isa)
+{
+    if (isa == IG_ISA_REF) return true;
+#if defined(__x86_64__)
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+    if (isa == IG_ISA_AVX2) return avx2;
+    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#else
+    return false;
+#endif
+}
+
+bool ig_isa_pick(enum ig_isa *out, struct ig_err *err)
+{
+    const char *wish = getenv("IG_KERNELS");
+    if (wish && *wish) {
+        for (int i = 0; i < IG_ISA_COUNT; i++) {
+            if (strcmp(wish, isa_names[i]) != 0) continue;
+            if (!ig_isa_available((enum ig_isa)i))
+                return ig_err_set(err, IG_ERR_USAGE, "IG_KERNELS=%s: this machine does not have it",
+                                  wish);
+            *out = (enum ig_isa)i;
+            return true;
+        }
+        return ig_err_set(err, IG_ERR_USAGE,
+                          "IG_KERNELS='%s' is unknown; it may be ref, avx2 or avx512", wish);
+    }
+    enum ig_isa best = IG_ISA_REF;
+    for (int i = 0; i < IG_ISA_COUNT; i++)
+        if (ig_isa_available((enum ig_isa)i)) best = (enum ig_isa)i;
+    *out = best;
+    return true;
+}
