@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * arch — what a model family is: its config keys, and what each tensor is for. No arithmetic.
  *
- * One file for each family in src/arch/. A folder whose family is unknown can still be merged and
- * quantised: roles then come from the generic rules (role by name, layer by the first number). */
+ * One file for each family in src/arch/families/. A folder whose family is unknown can still be
+ * merged and quantised: roles then come from the generic rules (role by name, layer by number). */
 #pragma once
 #include "ingot/json.h"
 #include "ingot/tensor.h"
 
 enum ig_role {
-    IG_ROLE_OTHER, /* conv1d, A_log, dt_bias, biases: never quantised */
+    IG_ROLE_OTHER, /* conv1d, A_log, dt_bias, vision towers: never quantised */
     IG_ROLE_EMBED,
     IG_ROLE_LM_HEAD,
     IG_ROLE_ATTENTION, /* q, k, v, o; and the projections of linear attention */
@@ -21,7 +21,9 @@ enum ig_role {
 struct ig_place {
     enum ig_role role;
     int layer;              /* -1: none */
-    bool linear;            /* a .weight that is a matrix of a Linear, Embedding or expert stack */
+    int expert;             /* -1: none; of mlp.experts.7.up_proj: 7 */
+    bool linear;            /* the .weight of a Linear, an Embedding or an expert stack */
+    struct ig_slice prefix; /* what stands before the first name that matters: "model." */
     struct ig_slice module; /* the name without its last component: "model.layers.0.mlp.down_proj" */
 };
 
@@ -34,19 +36,29 @@ struct ig_model_shape {
     double norm_eps, rope_theta, rope_factor;
     int64_t rope_original_context;
     double rope_beta_fast, rope_beta_slow;
+    double rope_low_freq, rope_high_freq; /* llama3's */
+    double rope_attention;                /* of yarn: q and k are scaled by it; 1 elsewhere */
     enum ig_rope rope;
     bool tied; /* the head is the embedding */
     bool qk_norm, attention_bias;
 };
 
+/* A module, or a bare parameter, of one layer or of the root. '#' stands for digits. */
+struct ig_arch_part {
+    const char *module; /* "self_attn.q_proj"; NULL ends the list */
+    enum ig_role role;
+    bool linear;
+};
+
 struct ig_arch {
-    const char *name;                /* "qwen3" */
+    const char *name; /* "qwen3" */
     const char *summary;
-    const char *const *model_types;  /* config.json's model_type, NULL-terminated */
-    bool runs;                       /* the engine can run it */
-    /* Order of parameters as mlx-lm and transformers declare them within one layer, as suffixes of
-     * "model.layers.N."; NULL-terminated. It decides how shards are filled. */
-    const char *const *layer_order;
+    const char *const *model_types; /* config.json's model_type, NULL-terminated */
+    bool runs;                      /* the engine can run it */
+    bool mlx_as_is;                 /* mlx-lm loads these tensors under these names, unchanged */
+    /* What a layer holds, in the order in which mlx-lm declares it (it decides how shards are
+     * filled). NULL: unknown, roles by the generic rules, order by name. */
+    const struct ig_arch_part *parts;
     /* Reads and checks config.json; NULL for families that only merge and quantise. */
     bool (*shape)(const struct ig_json *config, struct ig_model_shape *out, struct ig_err *err);
 };
