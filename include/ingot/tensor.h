@@ -9,24 +9,31 @@
 
 #define IG_RANK_MAX 8
 
-/* The element types of safetensors, by its names. Sub-byte types (F4, F6_*) are not supported. */
+/* The element types of safetensors, by its names, in the order in which its writer sorts them. Types
+ * below a byte and complex ones can be listed, not written. */
 enum ig_dtype {
     IG_BOOL,
+    IG_F4,
+    IG_F6_E2M3,
+    IG_F6_E3M2,
     IG_U8,
     IG_I8,
     IG_F8_E5M2,
     IG_F8_E4M3,
     IG_F8_E8M0,
-    IG_U16,
+    IG_F8_E4M3FNUZ,
+    IG_F8_E5M2FNUZ,
     IG_I16,
+    IG_U16,
     IG_F16,
     IG_BF16,
-    IG_U32,
     IG_I32,
+    IG_U32,
     IG_F32,
-    IG_U64,
-    IG_I64,
+    IG_C64,
     IG_F64,
+    IG_I64,
+    IG_U64,
     IG_DTYPE_COUNT,
 };
 
@@ -36,12 +43,14 @@ struct ig_tensor {
     int rank;                   /* 0: a scalar, one element */
     int64_t shape[IG_RANK_MAX]; /* outermost first */
     int64_t elems;              /* product of shape, checked */
-    size_t bytes;               /* elems * size of dtype, checked */
+    size_t bytes;               /* elems * bits of dtype / 8, checked */
     int file;                   /* index of the shard */
     uint64_t offset;            /* of the first byte in that file; may be unaligned */
 };
 
+/* Of one element; 0 for types below a byte. */
 size_t ig_dtype_bytes(enum ig_dtype dtype);
+size_t ig_dtype_bits(enum ig_dtype dtype);
 /* safetensors' name: "BF16". */
 const char *ig_dtype_name(enum ig_dtype dtype);
 /* torch's name: "bfloat16"; what recipes and config.json say. */

@@ -33,7 +33,13 @@ void ig_convert_to_f32(const struct ig_convert_ops *ops, enum ig_dtype dtype, co
     case IG_I32: LOAD_EACH(int32_t, v);
     case IG_U64: LOAD_EACH(uint64_t, v);
     case IG_I64: LOAD_EACH(int64_t, v);
+    case IG_F4:
+    case IG_F6_E2M3:
+    case IG_F6_E3M2:
     case IG_F8_E8M0:
+    case IG_F8_E4M3FNUZ:
+    case IG_F8_E5M2FNUZ:
+    case IG_C64:
     case IG_DTYPE_COUNT: break;
     }
     IG_ASSERT(!"a type without a value in f32");
