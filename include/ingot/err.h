@@ -18,10 +18,10 @@
 /* One code for each thing that a caller can do about it. */
 enum ig_code {
     IG_OK = 0,
-    IG_ERR_USAGE,       /* the caller asked for something that has no meaning: fix the request */
-    IG_ERR_DATA,        /* a file or input is bad: fix the input */
-    IG_ERR_IO,          /* the system refused a read or write: disk full, no such file, permission */
-    IG_ERR_NOMEM,       /* out of memory */
+    IG_ERR_USAGE, /* the caller asked for something that has no meaning: fix the request */
+    IG_ERR_DATA,  /* a file or input is bad: fix the input */
+    IG_ERR_IO,    /* the system refused a read or write: disk full, no such file, permission */
+    IG_ERR_NOMEM, /* out of memory */
     IG_ERR_UNSUPPORTED, /* the input is fine, this program does not do it */
     IG_ERR_CANCELLED,   /* the caller's watch asked to stop */
     IG_ERR_BUG,         /* our mistake: report it */
@@ -34,7 +34,8 @@ struct ig_err {
 
 /* Sets code and text. Always returns false, so that `return ig_err_set(...)` reads well. */
 bool ig_err_set(struct ig_err *err, enum ig_code code, const char *format, ...) IG_PRINTF(3, 4);
-/* Like ig_err_set with code IG_ERR_IO, or NOMEM for ENOMEM, and ": strerror(error_number)" after it. */
+/* Like ig_err_set with code IG_ERR_IO, or NOMEM for ENOMEM, and ": strerror(error_number)" after
+ * it. */
 bool ig_err_errno(struct ig_err *err, int error_number, const char *format, ...) IG_PRINTF(3, 4);
 /* Puts "place: " before the text. Always returns false. */
 bool ig_err_within(struct ig_err *err, const char *format, ...) IG_PRINTF(2, 3);

@@ -24,8 +24,8 @@ enum ig_json_type {
 
 struct ig_json {
     enum ig_json_type type;
-    uint32_t count;            /* items of an array or object */
-    struct ig_slice key;       /* set when the parent is an object */
+    uint32_t count;      /* items of an array or object */
+    struct ig_slice key; /* set when the parent is an object */
     union {
         struct ig_slice text;  /* number, string */
         struct ig_json *items; /* array, object: count of them, contiguous */

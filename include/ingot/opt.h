@@ -39,8 +39,8 @@ struct ig_opt {
     size_t offset;
     const char *meta; /* name of the value in help */
     const char *help;
-    const char *preset; /* default, as text; NULL: 0, false, NULL */
-    double min, max;    /* INT, REAL, SIZE; both 0: unbounded */
+    const char *preset;         /* default, as text; NULL: 0, false, NULL */
+    double min, max;            /* INT, REAL, SIZE; both 0: unbounded */
     const char *const *choices; /* NULL-terminated */
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * slice — a name: bytes that belong to somebody else, not NUL-terminated. Print with IG_SLICE_FMT. */
+ * slice — a name: bytes that belong to somebody else, not NUL-terminated. Print with IG_SLICE_FMT.
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 struct ig_progress {
-    const char *phase;    /* "merge", "quantize", "prompt", ... */
-    int64_t items_done;   /* tensors, tokens or items */
+    const char *phase;  /* "merge", "quantize", "prompt", ... */
+    int64_t items_done; /* tensors, tokens or items */
     int64_t items_total;
-    int64_t bytes_done;   /* bytes read from the inputs */
-    int64_t bytes_total;  /* 0 when bytes mean nothing here */
+    int64_t bytes_done;  /* bytes read from the inputs */
+    int64_t bytes_total; /* 0 when bytes mean nothing here */
 };
 
 struct ig_watch {

@@ -6,9 +6,9 @@
 
 #include <stdlib.h>
 
-#define ARENA_ALIGN      16
-#define ARENA_BLOCK_MIN  ((size_t)16 << 10)
-#define ARENA_BLOCK_MAX  ((size_t)4 << 20) /* blocks double up to this, so waste stays bounded */
+#define ARENA_ALIGN     16
+#define ARENA_BLOCK_MIN ((size_t)16 << 10)
+#define ARENA_BLOCK_MAX ((size_t)4 << 20) /* blocks double up to this, so waste stays bounded */
 
 struct ig_arena_block {
     struct ig_arena_block *older;

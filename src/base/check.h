@@ -6,6 +6,6 @@
 #include <stdlib.h>
 
 #define IG_ASSERT(condition)                                                                       \
-    ((condition) ? (void)0                                                                         \
-                 : (fprintf(stderr, "ingot: bug: %s:%d: %s\n", __FILE__, __LINE__, #condition),    \
-                    abort()))
+    ((condition)                                                                                   \
+         ? (void)0                                                                                 \
+         : (fprintf(stderr, "ingot: bug: %s:%d: %s\n", __FILE__, __LINE__, #condition), abort()))

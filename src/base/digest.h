@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * digest — XXH3-128 of data, for journals and provenance. Not against forgery: that is SHA-256's. */
+ * digest — XXH3-128 of data, for journals and provenance. Not against forgery: that is SHA-256's.
+ */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

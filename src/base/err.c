@@ -29,7 +29,8 @@ bool ig_err_errno(struct ig_err *err, int error_number, const char *format, ...)
     put(err, error_number == ENOMEM ? IG_ERR_NOMEM : IG_ERR_IO, format, args);
     va_end(args);
     char reason[128] = "";
-    const char *text = strerror_r(error_number, reason, sizeof reason); /* GNU: may not use reason */
+    const char *text =
+        strerror_r(error_number, reason, sizeof reason); /* GNU: may not use reason */
     size_t len = strlen(err->text);
     snprintf(err->text + len, sizeof err->text - len, ": %s", text);
     return false;
@@ -55,7 +56,7 @@ bool ig_err_nomem(struct ig_err *err)
 
 const char *ig_code_name(enum ig_code code)
 {
-    static const char *const names[] = {"ok",          "usage",     "data", "io", "nomem",
-                                        "unsupported", "cancelled", "bug"};
+    static const char *const names[] = {"ok",    "usage",       "data",      "io",
+                                        "nomem", "unsupported", "cancelled", "bug"};
     return (size_t)code < sizeof names / sizeof *names ? names[code] : "bug";
 }

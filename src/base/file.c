@@ -168,9 +168,9 @@ static bool remove_entries(int dir_fd, const char *path, int depth, /* NOLINT(mi
     for (struct dirent *e; ok && (e = readdir(dir));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
         if (unlinkat(dirfd(dir), e->d_name, 0) == 0) continue;
-        int child = depth < DIR_DEPTH_MAX
-                        ? openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                        : -1;
+        int child = depth < DIR_DEPTH_MAX ? openat(dirfd(dir), e->d_name,
+                                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                                          : -1;
         if (child < 0)
             ok = ig_err_errno(err, errno, "cannot remove '%s/%s'", path, e->d_name);
         else if (!remove_entries(child, path, depth + 1, err))

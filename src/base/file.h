@@ -32,6 +32,7 @@ IG_MUST_CHECK bool ig_dir_sync(const char *path, struct ig_err *err);
 IG_MUST_CHECK bool ig_dir_make(const char *path, struct ig_err *err);
 /* Removes a folder and all in it (never follows links). Fine when it is absent. */
 IG_MUST_CHECK bool ig_dir_remove(const char *path, struct ig_err *err);
-/* Calls `each` with the name of every entry but "." and "..", sorted. Stops when it returns false. */
+/* Calls `each` with the name of every entry but "." and "..", sorted. Stops when it returns false.
+ */
 IG_MUST_CHECK bool ig_dir_list(const char *path, bool (*each)(void *user, const char *name),
                                void *user, struct ig_err *err);

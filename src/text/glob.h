@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * glob — `*` any run, `?` one byte; nothing else is special. Linear in practice: one backtrack point. */
+ * glob — `*` any run, `?` one byte; nothing else is special. Linear in practice: one backtrack
+ * point. */
 #pragma once
 #include "ingot/slice.h"
 

@@ -50,10 +50,10 @@ static bool in_range(const struct ig_opt *o, double value, struct ig_err *err)
 {
     if ((o->min == 0 && o->max == 0) || (value >= o->min && value <= o->max)) return true;
     if (isinf(o->max))
-        return ig_err_set(err, IG_ERR_USAGE, "%s: %.15g is too small: at least %.15g", o->name, value,
-                          o->min);
-    return ig_err_set(err, IG_ERR_USAGE, "%s: %.15g is out of range: %.15g to %.15g", o->name, value,
-                      o->min, o->max);
+        return ig_err_set(err, IG_ERR_USAGE, "%s: %.15g is too small: at least %.15g", o->name,
+                          value, o->min);
+    return ig_err_set(err, IG_ERR_USAGE, "%s: %.15g is out of range: %.15g to %.15g", o->name,
+                      value, o->min, o->max);
 }
 
 static bool set_int(const struct ig_opt *o, struct ig_slice text, void *field, struct ig_err *err)
@@ -106,7 +106,8 @@ static bool set_size(const struct ig_opt *o, struct ig_slice text, void *field, 
     return true;
 }
 
-static bool set_choice(const struct ig_opt *o, struct ig_slice text, void *field, struct ig_err *err)
+static bool set_choice(const struct ig_opt *o, struct ig_slice text, void *field,
+                       struct ig_err *err)
 {
     struct ig_buf list = {0};
     for (int i = 0; o->choices[i]; i++) {
@@ -187,7 +188,8 @@ static bool take_value(struct scan *scan, const struct ig_opt *o, const char *at
         return ig_err_set(err, IG_ERR_USAGE, "option %s needs a value", shown);
     const char *value = attached ? attached : scan->argv[++scan->at];
     if (!ig_opt_set(o, ig_slice_of(value), scan->fields, err)) {
-        memmove(err->text + 2, err->text, sizeof err->text - 3); /* "jobs: ..." reads "--jobs: ..." */
+        memmove(err->text + 2, err->text,
+                sizeof err->text - 3); /* "jobs: ..." reads "--jobs: ..." */
         memcpy(err->text, "--", 2);
         err->text[sizeof err->text - 1] = '\0';
         return false;
@@ -317,7 +319,8 @@ void ig_opt_help(const struct ig_opt *options, struct ig_buf *out)
         else
             ig_buf_printf(out, "%-*s", HELP_COLUMN, line.data ? line.data : "");
         ig_buf_text(out, o->help);
-        if (o->preset && o->kind != IG_OPT_KIND_FLAG) ig_buf_printf(out, " (default %s)", o->preset);
+        if (o->preset && o->kind != IG_OPT_KIND_FLAG)
+            ig_buf_printf(out, " (default %s)", o->preset);
         ig_buf_char(out, '\n');
         ig_buf_release(&line);
     }

@@ -48,8 +48,8 @@ bool ig_yaml_fail(struct ig_err *err, const struct ig_yaml *at, const char *form
 
 static bool fail_mark(struct composer *c, yaml_mark_t mark, const char *what)
 {
-    return ig_err_set(c->err, IG_ERR_DATA, "line %zu, column %zu: %s", mark.line + 1, mark.column + 1,
-                      what);
+    return ig_err_set(c->err, IG_ERR_DATA, "line %zu, column %zu: %s", mark.line + 1,
+                      mark.column + 1, what);
 }
 
 static bool next_event(struct composer *c, yaml_event_t *event)
@@ -72,7 +72,8 @@ static bool is_one_of(struct ig_slice text, const char *const *words)
     return false;
 }
 
-/* Digits of `text` without underscores, into copy; false when another byte, or nothing, is there. */
+/* Digits of `text` without underscores, into copy; false when another byte, or nothing, is there.
+ */
 static bool plain_digits(struct ig_slice text, const char *allowed, char copy[72])
 {
     size_t n = 0;
@@ -112,7 +113,8 @@ static bool resolve_int(struct ig_yaml *node)
     return true;
 }
 
-/* [-+]?digits.digits?([eE][-+]digits)? — the dot and the exponent's sign are required: 1e-5 is text. */
+/* [-+]?digits.digits?([eE][-+]digits)? — the dot and the exponent's sign are required: 1e-5 is
+ * text. */
 static bool resolve_real(struct ig_yaml *node)
 {
     struct ig_slice t = node->text;
@@ -143,8 +145,10 @@ static bool resolve_real(struct ig_yaml *node)
 static void resolve_plain(struct ig_yaml *node)
 {
     static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
-    static const char *const yes[] = {"yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", NULL};
-    static const char *const no[] = {"no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF", NULL};
+    static const char *const yes[] = {"yes",  "Yes", "YES", "true", "True",
+                                      "TRUE", "on",  "On",  "ON",   NULL};
+    static const char *const no[] = {"no",    "No",  "NO",  "false", "False",
+                                     "FALSE", "off", "Off", "OFF",   NULL};
     node->type = IG_YAML_TEXT;
     if (is_one_of(node->text, nulls))
         node->type = IG_YAML_NULL;
@@ -208,10 +212,11 @@ static bool compose_scalar(struct composer *c, const yaml_event_t *event, struct
 {
     struct ig_yaml *node = new_node(c, event->start_mark);
     if (!node) return false;
-    node->text = ig_arena_copy(
-        c->arena, ig_slice_make(event->data.scalar.value, event->data.scalar.length));
+    node->text =
+        ig_arena_copy(c->arena, ig_slice_make(event->data.scalar.value, event->data.scalar.length));
     if (!node->text.ptr) return ig_err_nomem(c->err);
-    bool plain = event->data.scalar.plain_implicit && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    bool plain =
+        event->data.scalar.plain_implicit && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     node->type = IG_YAML_TEXT;
     if (plain) resolve_plain(node);
     *out = (struct composed){node, 1};
@@ -221,7 +226,8 @@ static bool compose_scalar(struct composer *c, const yaml_event_t *event, struct
 static bool compose_alias(struct composer *c, const yaml_event_t *event, struct composed *out)
 {
     int64_t at = ig_map_get(&c->anchors, ig_slice_of((const char *)event->data.alias.anchor), -1);
-    if (at < 0) return fail_mark(c, event->start_mark, "alias of an anchor that is not complete here");
+    if (at < 0)
+        return fail_mark(c, event->start_mark, "alias of an anchor that is not complete here");
     *out = (struct composed){c->anchored[at], c->anchored_size[at]};
     return true;
 }
@@ -234,10 +240,11 @@ static const struct ig_yaml *pair_value(struct ig_yaml *const *items, size_t cou
     return NULL;
 }
 
-static bool add_merged(struct ig_yaml ***items, size_t *count, size_t *cap, const struct ig_yaml *from,
-                       struct ig_err *err)
+static bool add_merged(struct ig_yaml ***items, size_t *count, size_t *cap,
+                       const struct ig_yaml *from, struct ig_err *err)
 {
-    if (from->type != IG_YAML_MAP) return ig_yaml_fail(err, from, "<< needs a map or a list of maps");
+    if (from->type != IG_YAML_MAP)
+        return ig_yaml_fail(err, from, "<< needs a map or a list of maps");
     for (uint32_t i = 0; i < 2 * from->count; i += 2) {
         if (pair_value(*items, *count, from->items[i]->text)) continue;
         if (*count + 2 > *cap) {
@@ -288,8 +295,8 @@ static bool compose(struct composer *c, const yaml_event_t *event, int depth, st
 
 /* Depth is capped by YAML_DEPTH_MAX. */
 static bool compose_items(struct composer *c, int depth, /* NOLINT(misc-no-recursion) */
-                          yaml_event_type_t end, struct ig_yaml ***items, size_t *count, size_t *cap,
-                          uint32_t *size)
+                          yaml_event_type_t end, struct ig_yaml ***items, size_t *count,
+                          size_t *cap, uint32_t *size)
 {
     for (;;) {
         yaml_event_t event;

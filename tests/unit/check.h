@@ -20,6 +20,7 @@
 #define check_fails(done, err, want_code, want_text)                                               \
     do {                                                                                           \
         if (done) fail_msg("succeeded; expected: %s", want_text);                                  \
-        if (!strstr((err)->text, want_text)) fail_msg("got '%s', want '%s'", (err)->text, want_text); \
+        if (!strstr((err)->text, want_text))                                                       \
+            fail_msg("got '%s', want '%s'", (err)->text, want_text);                               \
         assert_int_equal((err)->code, want_code);                                                  \
     } while (0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * convert — every 16-bit value, f32 at and around every rounding border, each instruction set against
- * ref; the scalar truth against the compiler's own _Float16 and against exact search for f8. */
+ * convert — every 16-bit value, f32 at and around every rounding border, each instruction set
+ * against ref; the scalar truth against the compiler's own _Float16 and against exact search for
+ * f8. */
 #include "check.h"
 #include "tensor/kernels/scalar.h"
 
@@ -38,7 +39,8 @@ static void small_types_widen_the_same_everywhere(void **state)
     }
 }
 
-/* Values just below, at and above every midpoint between neighbours of the 16-bit type, plus noise. */
+/* Values just below, at and above every midpoint between neighbours of the 16-bit type, plus noise.
+ */
 static void fill_borders(float *values, int count, bool half)
 {
     uint64_t seed = 1;
@@ -75,7 +77,8 @@ static void narrowing_is_the_same_everywhere(void **state)
     free(got);
 }
 
-/* The nearest of all 256 values, ties to the even code: by search, so not by the code under test. */
+/* The nearest of all 256 values, ties to the even code: by search, so not by the code under test.
+ */
 static uint8_t nearest_f8(float value, bool e4m3)
 {
     int best = -1;

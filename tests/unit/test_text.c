@@ -63,8 +63,8 @@ static void json_refuses(void **state)
         {"NaN", "JSON, line 1"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        check_fails(ig_json_parse(ig_slice_of(bad[i].text), &arena, &err) != NULL, &err, IG_ERR_DATA,
-                    bad[i].message);
+        check_fails(ig_json_parse(ig_slice_of(bad[i].text), &arena, &err) != NULL, &err,
+                    IG_ERR_DATA, bad[i].message);
     static char deep[1000];
     memset(deep, '[', sizeof deep - 1);
     check_fails(ig_json_parse(ig_slice_of(deep), &arena, &err) != NULL, &err, IG_ERR_DATA,
@@ -75,8 +75,9 @@ static void json_reads_values(void **state)
 {
     (void)state;
     struct ig_json *root = ig_json_parse(
-        ig_slice_of("{\"i\":9223372036854775807,\"big\":9223372036854775808,\"f\":1.5,\"s\":\"a\\u0000b\","
-                    "\"t\":true,\"i\":2}"),
+        ig_slice_of(
+            "{\"i\":9223372036854775807,\"big\":9223372036854775808,\"f\":1.5,\"s\":\"a\\u0000b\","
+            "\"t\":true,\"i\":2}"),
         &arena, &err);
     check_ok(root != NULL, &err);
     int64_t i = 0;
@@ -110,7 +111,8 @@ static void json_writer_matches_python(void **state)
     ig_json_open(&w, '{');
     ig_json_close(&w, '}');
     ig_json_close(&w, '}');
-    assert_string_equal(out.data, "{\n  \"a\": [\n    1,\n    0.1,\n    3.0,\n    null\n  ],\n  \"e\": {}\n}");
+    assert_string_equal(
+        out.data, "{\n  \"a\": [\n    1,\n    0.1,\n    3.0,\n    null\n  ],\n  \"e\": {}\n}");
     ig_buf_clear(&out);
     ig_json_quote(&out, ig_slice_of("\xF0\x9F\x98\x80\x7F\x01"), true);
     assert_string_equal(out.data, "\"\\ud83d\\ude00\\u007f\\u0001\"");
@@ -125,12 +127,15 @@ static void yaml_scalars_are_pyyamls(void **state)
         enum ig_yaml_type type;
         double real;
     } cases[] = {
-        {"yes", IG_YAML_BOOL, 1},       {"Off", IG_YAML_BOOL, 0},      {"1e-5", IG_YAML_TEXT, 0},
-        {"1.0e-5", IG_YAML_REAL, 1e-5}, {"1.e+3", IG_YAML_REAL, 1000}, {"012", IG_YAML_INT, 10},
-        {"0x1F", IG_YAML_INT, 31},      {"1_000", IG_YAML_INT, 1000},  {"-7", IG_YAML_INT, -7},
-        {"~", IG_YAML_NULL, 0},         {"'5'", IG_YAML_TEXT, 0},      {".5", IG_YAML_REAL, 0.5},
-        {"1.5e3", IG_YAML_TEXT, 0},     {"-.inf", IG_YAML_REAL, -HUGE_VAL}, {"y", IG_YAML_TEXT, 0},
-        {"089", IG_YAML_TEXT, 0},       {"tRue", IG_YAML_TEXT, 0},
+        {"yes", IG_YAML_BOOL, 1},      {"Off", IG_YAML_BOOL, 0},
+        {"1e-5", IG_YAML_TEXT, 0},     {"1.0e-5", IG_YAML_REAL, 1e-5},
+        {"1.e+3", IG_YAML_REAL, 1000}, {"012", IG_YAML_INT, 10},
+        {"0x1F", IG_YAML_INT, 31},     {"1_000", IG_YAML_INT, 1000},
+        {"-7", IG_YAML_INT, -7},       {"~", IG_YAML_NULL, 0},
+        {"'5'", IG_YAML_TEXT, 0},      {".5", IG_YAML_REAL, 0.5},
+        {"1.5e3", IG_YAML_TEXT, 0},    {"-.inf", IG_YAML_REAL, -HUGE_VAL},
+        {"y", IG_YAML_TEXT, 0},        {"089", IG_YAML_TEXT, 0},
+        {"tRue", IG_YAML_TEXT, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct ig_yaml *node = ig_yaml_parse(ig_slice_of(cases[i].text), &arena, &err);
@@ -145,7 +150,8 @@ static void yaml_scalars_are_pyyamls(void **state)
 static void yaml_trees_have_places(void **state)
 {
     (void)state;
-    const char *text = "base: &b {x: 1, y: 2}\nmodels:\n  - model: A\n    <<: *b\n    y: 3\n  - *b\n";
+    const char *text =
+        "base: &b {x: 1, y: 2}\nmodels:\n  - model: A\n    <<: *b\n    y: 3\n  - *b\n";
     struct ig_yaml *root = ig_yaml_parse(ig_slice_of(text), &arena, &err);
     check_ok(root != NULL, &err);
     const struct ig_yaml *models = ig_yaml_get(root, "models");
@@ -173,8 +179,8 @@ static void yaml_refuses(void **state)
         {"<<: 5\n", "<< needs a map"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        check_fails(ig_yaml_parse(ig_slice_of(bad[i].text), &arena, &err) != NULL, &err, IG_ERR_DATA,
-                    bad[i].message);
+        check_fails(ig_yaml_parse(ig_slice_of(bad[i].text), &arena, &err) != NULL, &err,
+                    IG_ERR_DATA, bad[i].message);
     struct ig_buf laughs = {0};
     ig_buf_text(&laughs, "a0: &a0 [x]\n");
     for (int i = 1; i < 9; i++) {
@@ -252,7 +258,8 @@ static void options_parse(void **state)
 {
     (void)state;
     struct args args = {0};
-    const char *const argv[] = {"m", "-fj3", "--memory=2G", "--no-color", "--mode", "mxfp4", "a", "b"};
+    const char *const argv[] = {"m",      "-fj3",  "--memory=2G", "--no-color",
+                                "--mode", "mxfp4", "a",           "b"};
     check_ok(ig_opt_parse(options, 8, argv, &args, &err), &err);
     assert_string_equal(args.model, "m");
     assert_int_equal(args.rest.count, 2);

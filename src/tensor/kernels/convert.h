@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * convert — between stored element types and f32. Exact to f32 (f64 and integers beyond 2^24 round to
- * nearest even); back by rounding once to nearest even, overflow to infinity (f8_e4m3: to NaN), NaN to
- * the type's quiet NaN with its sign. Pointers may be unaligned; src and dst do not overlap. */
+ * convert — between stored element types and f32. Exact to f32 (f64 and integers beyond 2^24 round
+ * to nearest even); back by rounding once to nearest even, overflow to infinity (f8_e4m3: to NaN),
+ * NaN to the type's quiet NaN with its sign. Pointers may be unaligned; src and dst do not overlap.
+ */
 #pragma once
 #include "tensor/cpu.h"
 

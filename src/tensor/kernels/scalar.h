@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * scalar — one number at a time between f32 and the small types, exactly as every kernel must do it:
- * rounding to nearest even, NaN to the quiet NaN (sign kept, payload dropped), overflow to infinity. */
+ * scalar — one number at a time between f32 and the small types, exactly as every kernel must do
+ * it: rounding to nearest even, NaN to the quiet NaN (sign kept, payload dropped), overflow to
+ * infinity. */
 #pragma once
 #include "tensor/kernels/convert.h"
 
@@ -61,7 +62,8 @@ static inline uint16_t ig_f16_bits(float value)
     uint32_t magnitude = bits & 0x7FFFFFFFu;
     if (magnitude > 0x7F800000u) return (uint16_t)(sign | 0x7E00u);
     if (magnitude >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); /* 65520 and above round up */
-    if (magnitude < 0x38800000u) { /* below 2^-14: adding 0.5 leaves the subnormal in the low bits */
+    if (magnitude <
+        0x38800000u) { /* below 2^-14: adding 0.5 leaves the subnormal in the low bits */
         float shifted = ig_f32_of_bits(magnitude) + 0.5f;
         return (uint16_t)(sign | (ig_f32_bits(shifted) - 0x3F000000u));
     }

@@ -62,7 +62,8 @@ static void f32_to_f16(const float *src, void *dst, int64_t count)
         __m256 v = _mm256_loadu_ps(src + i);
         __m128i half = _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
         __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
-        __m128i is_nan = _mm_packs_epi32(_mm256_castsi256_si128(nan), _mm256_extracti128_si256(nan, 1));
+        __m128i is_nan =
+            _mm_packs_epi32(_mm256_castsi256_si128(nan), _mm256_extracti128_si256(nan, 1));
         __m128i sign = _mm_and_si128(half, _mm_set1_epi16((short)0x8000));
         half = _mm_blendv_epi8(half, _mm_or_si128(sign, _mm_set1_epi16(0x7E00)), is_nan);
         _mm_storeu_si128((__m128i *)(void *)(out + 2 * i), half);

@@ -40,8 +40,8 @@ static void f32_to_bf16(const float *src, void *dst, int64_t count)
         __mmask16 nan = _mm512_cmpgt_epi32_mask(
             _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF)), _mm512_set1_epi32(0x7F800000));
         __m512i sign = _mm512_and_si512(high, _mm512_set1_epi32(0x8000));
-        __m512i rounded = _mm512_mask_or_epi32(_mm512_srli_epi32(sum, 16), nan, sign,
-                                               _mm512_set1_epi32(0x7FC0));
+        __m512i rounded =
+            _mm512_mask_or_epi32(_mm512_srli_epi32(sum, 16), nan, sign, _mm512_set1_epi32(0x7FC0));
         _mm256_mask_storeu_epi16(out + 2 * i, m, _mm512_cvtepi32_epi16(rounded));
     }
 }
