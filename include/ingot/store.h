@@ -35,20 +35,22 @@ uint64_t ig_store_bytes(const struct ig_store *store);
 /* Identity of the inputs for the journal and ingot.json: a digest, as hex, over the shards' names,
  * sizes, modification times and headers. */
 const char *ig_store_fingerprint(const struct ig_store *store);
+/* Odd things that were found, one per call; NULL when there are no more. */
+const char *ig_store_warning(const struct ig_store *store, int index);
 
 /* Copies bytes [first, first + bytes) of a tensor to out (pread: does not grow resident memory). */
 IG_MUST_CHECK bool ig_store_read(const struct ig_store *store, const struct ig_tensor *tensor,
                                  size_t first, size_t bytes, void *out, struct ig_err *err);
-/* The tensor's bytes in place, mapped on first use; may be unaligned. For engines that read the same
- * weights again and again. NULL on failure. */
+/* The tensor's bytes in place, mapped on first use; may be unaligned. For engines that read the
+ * same weights again and again. NULL on failure. */
 IG_MUST_CHECK const void *ig_store_map(struct ig_store *store, const struct ig_tensor *tensor,
                                        struct ig_err *err);
 
 /* ---- sink: where a stream of tensors goes (a writer, a quantiser, a digest) ---- */
 
-/* A producer calls put for consecutive or scattered chunks of tensor `index` of the plan it was made
- * for, from many threads, each chunk starting at a multiple of IG_CHUNK_ALIGN elements, in the plan's
- * dtype; then done once, after all puts of that tensor have returned. */
+/* A producer calls put for consecutive or scattered chunks of tensor `index` of the plan it was
+ * made for, from many threads, each chunk starting at a multiple of IG_CHUNK_ALIGN elements, in the
+ * plan's dtype; then done once, after all puts of that tensor have returned. */
 #define IG_CHUNK_ALIGN 128
 struct ig_sink {
     void *self;
@@ -62,24 +64,26 @@ struct ig_sink {
 /* ---- writer ---- */
 
 enum ig_layout {
-    IG_LAYOUT_HF,  /* as safetensors' own writer: header padded to 8, wide types first, metadata pt */
+    IG_LAYOUT_HF,  /* as safetensors' own writer: header padded to 8, wide types first, metadata pt
+                    */
     IG_LAYOUT_MLX, /* as mlx's: no padding, sorted header, metadata mlx, its payload order */
 };
 
-#define IG_SHARD_BYTES_MAX ((uint64_t)5 << 30)
+#define IG_SHARD_BYTES_MAX ((uint64_t)5 << 30)    /* mlx-lm's limit */
+#define IG_SHARD_BYTES_HF  ((uint64_t)5000000000) /* "5GB" as huggingface_hub reads it */
 
 struct ig_writer_plan {
     const char *out;                 /* final folder; must not exist unless force */
-    const struct ig_tensor *tensors; /* name, dtype, shape; file and offset are ignored. In the order
-                                        in which shards are filled */
+    const struct ig_tensor *tensors; /* name, dtype, shape; file and offset are ignored. In the
+                                        order in which shards are filled */
     int64_t count;
     enum ig_layout layout;
-    uint64_t shard_bytes_max;     /* 0: IG_SHARD_BYTES_MAX; a larger tensor gets its own shard */
-    int64_t total_parameters;     /* for the index's metadata; < 0: leave out */
-    bool index_always;            /* write the index for one shard too (mlx-lm does) */
-    struct ig_slice fingerprint;  /* of recipe and inputs: resume refuses another one */
-    bool resume;                  /* go on with OUT.partial if it is there */
-    bool force;                   /* replace an existing OUT, at the end, by rename */
+    uint64_t shard_bytes_max;    /* 0: as the layout's peer; a larger tensor gets its own shard */
+    int64_t total_parameters;    /* for the index's metadata; < 0: leave out */
+    bool index_always;           /* write the index for one shard too (mlx-lm does) */
+    struct ig_slice fingerprint; /* of recipe and inputs: resume refuses another one */
+    bool resume;                 /* go on with OUT.partial if it is there */
+    bool force;                  /* replace an existing OUT, at the end, by rename */
 };
 
 struct ig_writer;

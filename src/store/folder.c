@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * folder — what a model folder holds beside its weights, and the moment in which it gets its name.
+ */
+#include "writer_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define COPY_BYTES ((size_t)1 << 20)
+
+/* No fsync for each small file: with gigabytes of shards dirty each would wait for all of them. */
+bool ig_writer_add(struct ig_writer *w, const char *name, struct ig_slice bytes, struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    if (!ig_path_join(path, w->partial, name, err)) return false;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) return ig_err_errno(err, errno, "cannot create '%s'", path);
+    bool ok = ig_file_pwrite(fd, path, 0, bytes.ptr, bytes.len, err);
+    if (close(fd) != 0 && ok) ok = ig_err_errno(err, errno, "cannot write '%s'", path);
+    return ok;
+}
+
+/* ---- carrying files over ---- */
+
+static const char *const made_anew[] = {STORE_CONFIG_NAME, "README.md", "ingot.json",
+                                        "sketchbook.jsonl"};
+/* Weights in any form, and the indices that name them. */
+static const char *const weight_suffixes[] = {
+    STORE_SUFFIX, ".index.json", ".bin", ".pt",  ".pth",     ".ckpt",   ".gguf",
+    ".ggml",      ".onnx",       ".h5",  ".npz", ".msgpack", ".partial"};
+
+static bool is_carried(const char *name)
+{
+    struct ig_slice text = ig_slice_of(name);
+    if (*name == '.') return false;
+    for (size_t i = 0; i < sizeof made_anew / sizeof *made_anew; i++)
+        if (strcmp(name, made_anew[i]) == 0) return false;
+    for (size_t i = 0; i < sizeof weight_suffixes / sizeof *weight_suffixes; i++)
+        if (ig_slice_ends(text, weight_suffixes[i])) return false;
+    return true;
+}
+
+static bool copy_bytes(int from, const char *from_path, int to, const char *to_path,
+                       struct ig_err *err)
+{
+    uint64_t size;
+    if (!ig_file_size(from, from_path, &size, err)) return false;
+    char *bytes = malloc(COPY_BYTES);
+    bool ok = bytes || ig_err_nomem(err);
+    for (uint64_t at = 0; ok && at < size; at += COPY_BYTES) {
+        size_t n = size - at < COPY_BYTES ? (size_t)(size - at) : COPY_BYTES;
+        ok = ig_file_pread(from, from_path, at, bytes, n, err) &&
+             ig_file_pwrite(to, to_path, at, bytes, n, err);
+    }
+    free(bytes);
+    return ok;
+}
+
+static bool copy_file(const char *from_path, const char *to_path, struct ig_err *err)
+{
+    int from = ig_file_open(from_path, err);
+    if (from < 0) return false;
+    int to = open(to_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    bool ok = to >= 0 ? copy_bytes(from, from_path, to, to_path, err)
+                      : ig_err_errno(err, errno, "cannot create '%s'", to_path);
+    if (to >= 0 && close(to) != 0 && ok)
+        ok = ig_err_errno(err, errno, "cannot write '%s'", to_path);
+    close(from);
+    return ok;
+}
+
+struct carrying {
+    const char *from, *to;
+    struct ig_err *err;
+    bool failed;
+};
+
+/* stat, not lstat: the Hub's cache is made of links. */
+static bool carry_entry(void *user, const char *name)
+{
+    struct carrying *c = user;
+    char from[IG_PATH_MAX], to[IG_PATH_MAX];
+    struct stat st;
+    if (!is_carried(name)) return true;
+    if (!ig_path_join(from, c->from, name, c->err) || !ig_path_join(to, c->to, name, c->err))
+        c->failed = true;
+    else if (stat(from, &st) != 0)
+        c->failed = !ig_err_errno(c->err, errno, "cannot copy '%s'", from);
+    else if (S_ISREG(st.st_mode))
+        c->failed = !copy_file(from, to, c->err);
+    return !c->failed;
+}
+
+bool ig_writer_carry(struct ig_writer *w, const char *model_dir, struct ig_err *err)
+{
+    if (!ig_path_is_dir(model_dir)) return true; /* a single file has no company */
+    struct carrying c = {.from = model_dir, .to = w->partial, .err = err};
+    return ig_dir_list(model_dir, carry_entry, &c, err) && !c.failed;
+}
+
+/* ---- finishing ---- */
+
+static bool write_index(struct ig_writer *w, struct ig_err *err)
+{
+    struct ig_buf text = {0};
+    if (w->shards.count == 1 && !w->plan.index_always) return true;
+    bool ok = store__shards_index(&w->plan, &w->shards, &text, err) &&
+              ig_writer_add(w, STORE_INDEX_NAME, ig_buf_view(&text), err);
+    ig_buf_release(&text);
+    return ok;
+}
+
+/* An old OUT changes places with the new one in one step where the file system can. */
+static bool take_name(struct ig_writer *w, struct ig_err *err)
+{
+    if (!ig_path_exists(w->out)) {
+        if (rename(w->partial, w->out) == 0) return true;
+        return ig_err_errno(err, errno, "cannot rename '%s' to '%s'", w->partial, w->out);
+    }
+    if (!w->plan.force)
+        return ig_err_set(err, IG_ERR_USAGE,
+                          "'%s' has appeared meanwhile; the new model is in '%s'", w->out,
+                          w->partial);
+    if (renameat2(AT_FDCWD, w->partial, AT_FDCWD, w->out, RENAME_EXCHANGE) != 0) {
+        char old[IG_PATH_MAX];
+        if (snprintf(old, sizeof old, "%s.old", w->out) >= (int)sizeof old || ig_path_exists(old) ||
+            rename(w->out, old) != 0 || rename(w->partial, w->out) != 0)
+            return ig_err_errno(err, errno, "cannot replace '%s' by '%s'", w->out, w->partial);
+        return ig_dir_remove(old, err);
+    }
+    return ig_dir_remove(w->partial, err);
+}
+
+bool ig_writer_finish(struct ig_writer *w, struct ig_err *err)
+{
+    for (int64_t i = 0; i < w->plan.count; i++)
+        if (atomic_load(&w->slots[i].state) != WRITER_DONE && !ig_writer_has(w, i))
+            return ig_err_set(err, IG_ERR_BUG, "tensor '" IG_SLICE_FMT "' was never finished",
+                              IG_SLICE_ARG(w->plan.tensors[i].name));
+    if (!write_index(w, err)) return false;
+    if (unlink(w->journal.path) != 0)
+        return ig_err_errno(err, errno, "cannot remove '%s'", w->journal.path);
+    w->owns_partial = false;
+    if (!take_name(w, err)) return false;
+    store__journal_close(&w->journal);
+    return true;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * writer_internal — an unfinished model folder, as writer.c (tensors) and folder.c (everything else
+ * in it, and the end) see it. */
+#pragma once
+#include "base/map.h"
+#include "store_internal.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define BLOCK_BYTES       ((size_t)16 << 10) /* of a tensor's digest; see docs/formats/safetensors.md */
+#define WRITER_ROOM_EXTRA ((uint64_t)1 << 20) /* the index, the journal, small files */
+
+enum { WRITER_OPEN, WRITER_CLAIMED /* by the journal, not yet checked */, WRITER_DONE };
+
+struct writer_slot {
+    atomic_int state;
+    struct ig_digest digest;            /* valid when claimed or done */
+    struct ig_digest *blocks;           /* of blocks that were put whole; others are zero */
+    _Atomic(struct ig_digest *) shared; /* the same, for a reader without the lock */
+    char hex[IG_DIGEST_HEX];
+};
+
+struct ig_writer {
+    struct ig_arena arena;
+    struct ig_writer_plan plan; /* with copies of what it points to */
+    const char *out;            /* without slashes at its end */
+    char partial[IG_PATH_MAX];
+    bool owns_partial; /* it is there and ours to remove */
+    struct ig_digest plan_digest;
+    struct store_shards shards;
+    struct writer_slot *slots; /* one for each tensor */
+    int *fds;                  /* one for each shard */
+    int fd_count;
+    struct ig_map by_name;
+    int64_t claimed;
+    struct store_journal journal;
+    pthread_mutex_t lock; /* of the journal, and of slots' blocks while they are made */
+};
