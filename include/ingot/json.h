@@ -35,6 +35,12 @@ struct ig_json {
 /* Parses the whole text. NULL on failure. */
 IG_MUST_CHECK struct ig_json *ig_json_parse(struct ig_slice text, struct ig_arena *arena,
                                             struct ig_err *err);
+/* The same with memory of its own, for callers without an arena: free it, and the tree goes. */
+struct ig_json_doc;
+IG_MUST_CHECK bool ig_json_doc_new(struct ig_slice text, struct ig_json_doc **out,
+                                   struct ig_err *err);
+const struct ig_json *ig_json_doc_root(const struct ig_json_doc *doc);
+void ig_json_doc_free(struct ig_json_doc *doc);
 /* Member of an object by key; NULL when absent or when node is NULL or no object. Linear: for large
  * objects walk items once. */
 const struct ig_json *ig_json_get(const struct ig_json *node, const char *key);

@@ -201,6 +201,36 @@ struct ig_json *ig_json_parse(struct ig_slice text, struct ig_arena *arena, stru
     return root;
 }
 
+struct ig_json_doc {
+    struct ig_arena arena;
+    const struct ig_json *root;
+};
+
+bool ig_json_doc_new(struct ig_slice text, struct ig_json_doc **out, struct ig_err *err)
+{
+    struct ig_json_doc *doc = calloc(1, sizeof(*doc));
+    if (!doc) return ig_err_nomem(err);
+    doc->root = ig_json_parse(text, &doc->arena, err);
+    if (!doc->root) {
+        ig_json_doc_free(doc);
+        return false;
+    }
+    *out = doc;
+    return true;
+}
+
+const struct ig_json *ig_json_doc_root(const struct ig_json_doc *doc)
+{
+    return doc->root;
+}
+
+void ig_json_doc_free(struct ig_json_doc *doc)
+{
+    if (!doc) return;
+    ig_arena_release(&doc->arena);
+    free(doc);
+}
+
 const struct ig_json *ig_json_get(const struct ig_json *node, const char *key)
 {
     const struct ig_json *found = NULL;
