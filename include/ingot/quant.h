@@ -8,17 +8,6 @@
 #include "ingot/arch.h"
 #include "ingot/store.h"
 
-enum ig_quant_mode { IG_AFFINE, IG_MXFP4, IG_MXFP8, IG_NVFP4, IG_QUANT_MODE_COUNT };
-
-/* How one tensor is stored. bits 0: kept as it is. */
-struct ig_codec {
-    enum ig_quant_mode mode;
-    int bits;
-    int group_size;
-};
-
-enum ig_rounding { IG_ROUND_CPU, IG_ROUND_METAL };
-
 struct ig_quant_recipe;
 /* By name of a built-in recipe ("qx86-hi"), or a path to a YAML file. */
 IG_MUST_CHECK bool ig_quant_recipe_open(const char *name_or_path, struct ig_quant_recipe **out,
@@ -40,16 +29,16 @@ struct ig_quant_row {
     enum ig_dtype dtype; /* of the source */
     struct ig_codec codec;
     int64_t elems;
-    uint64_t bytes;           /* as stored, scales and biases included */
-    const char *rule;         /* the rule that decided, as the recipe's file writes it */
+    uint64_t bytes;   /* as stored, scales and biases included */
+    const char *rule; /* the rule that decided, as the recipe's file writes it */
 };
 
 /* What is to be written, decided before a byte is read. */
 struct ig_cast_plan {
     const struct ig_quant_recipe *recipe; /* NULL: dequantise or keep: see ig_quant_dequantize */
-    const struct ig_tensor *tensors; /* of the bf16, f16 or f32 source, in any order */
+    const struct ig_tensor *tensors;      /* of the bf16, f16 or f32 source, in any order */
     int64_t count;
-    const struct ig_json *config;    /* the source's config.json */
+    const struct ig_json *config; /* the source's config.json */
     enum ig_rounding rounding;
     const char *out;
     struct ig_slice fingerprint;
@@ -74,11 +63,11 @@ double ig_cast_bits_per_weight(const struct ig_cast *cast);
 struct ig_quant_job {
     const char *model, *out;
     const struct ig_quant_recipe *const *recipes;
-    int recipe_count;      /* 1: OUT itself; more: OUT/NAME each */
-    bool cast_dtype;       /* first cast floats to `dtype` */
+    int recipe_count; /* 1: OUT itself; more: OUT/NAME each */
+    bool cast_dtype;  /* first cast floats to `dtype` */
     enum ig_dtype dtype;
     enum ig_rounding rounding;
-    int threads;           /* 0: one for each core */
+    int threads; /* 0: one for each core */
     bool resume, force;
 };
 struct ig_output_report { /* one element of "outputs" in --json */

@@ -9,8 +9,8 @@
 
 #define IG_RANK_MAX 8
 
-/* The element types of safetensors, by its names, in the order in which its writer sorts them. Types
- * below a byte and complex ones can be listed, not written. */
+/* The element types of safetensors, by its names, in the order in which its writer sorts them.
+ * Types below a byte and complex ones can be listed, not written. */
 enum ig_dtype {
     IG_BOOL,
     IG_F4,
@@ -59,6 +59,28 @@ const char *ig_dtype_torch_name(enum ig_dtype dtype);
 bool ig_dtype_find(struct ig_slice name, enum ig_dtype *out);
 /* Floating types that merge and quantise can read. */
 bool ig_dtype_is_float(enum ig_dtype dtype);
+
+/* MLX's quantised layouts. A row of K numbers becomes K * bits / 8 bytes of codes and, for each
+ * group_size consecutive ones, a scale (and of affine a bias). docs/formats/mlx.md draws them. */
+enum ig_quant_mode { IG_AFFINE, IG_MXFP4, IG_MXFP8, IG_NVFP4, IG_QUANT_MODE_COUNT };
+
+/* How one tensor is stored. bits 0: kept as it is. */
+struct ig_codec {
+    enum ig_quant_mode mode;
+    int bits;
+    int group_size;
+};
+
+/* Which of mlx's backends to follow where they differ (ties, the range of one-sided groups). */
+enum ig_rounding { IG_ROUND_CPU, IG_ROUND_METAL };
+
+/* "affine", "mxfp4", ...: what config.json says. */
+const char *ig_quant_mode_name(enum ig_quant_mode mode);
+bool ig_quant_mode_find(struct ig_slice name, enum ig_quant_mode *out);
+/* Puts the mode's own bits and group_size where they are 0. */
+void ig_codec_default(struct ig_codec *codec);
+/* Whether mlx has that layout: USAGE, with what it may be, when not. */
+bool ig_codec_check(struct ig_codec codec, struct ig_err *err);
 
 /* Instruction sets, worst first. The choice is made once: the best that the CPU has, or what the
  * environment's IG_KERNELS (ref, avx2, avx512) asks for. */

@@ -87,3 +87,14 @@ static inline float ig_f8_e4m3_value(uint8_t bits)
         value = ldexpf((float)(8 + mantissa), exponent - 10);
     return bits & 0x80 ? -value : value;
 }
+/* RNE; what would be 464 or more, infinity and NaN become 448, sign kept: what mlx does. Below 2^-6
+ * the values are multiples of 2^-9: adding 2^14 leaves them in the low bits, rounded. */
+static inline uint8_t ig_f8_e4m3_saturated(float value)
+{
+    uint32_t bits = ig_f32_bits(value), magnitude = bits & 0x7FFFFFFFu;
+    uint8_t sign = (uint8_t)(bits >> 24 & 0x80u);
+    if (magnitude >= 0x43E80000u) return sign | 0x7E; /* 464 */
+    if (magnitude < 0x3C800000u)
+        return (uint8_t)(sign | (ig_f32_bits(ig_f32_of_bits(magnitude) + 0x1p14f) & 0xFFu));
+    return (uint8_t)(sign | (magnitude - 0x3C000000u + 0x7FFFFu + (magnitude >> 20 & 1)) >> 20);
+}
