@@ -91,3 +91,10 @@ IG_MUST_CHECK bool ig_quantize(const struct ig_quant_job *job, const struct ig_w
 IG_MUST_CHECK bool ig_dequantize(const char *model, const char *out, enum ig_dtype dtype,
                                  bool force, int threads, const struct ig_watch *watch,
                                  struct ig_job_report *report, struct ig_err *err);
+
+/* How a tensor of a folder is stored: the codec when it is the packed weight of a quantised module
+ * (bits 0 when it is not), and whether it is the scales or biases of one. The folder's config.json
+ * decides (its quantization map, by module path, else the map's own bits, group_size and mode);
+ * shapes that contradict it are a data error. */
+IG_MUST_CHECK bool ig_quant_stored(const struct ig_store *store, const struct ig_tensor *tensor,
+                                   struct ig_codec *codec, bool *is_scale, struct ig_err *err);
