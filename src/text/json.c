@@ -177,7 +177,8 @@ static size_t find_half_pair(struct ig_slice text)
             p += 2;
             continue;
         }
-        int low = code < 0xDC00 && end - p >= 12 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8, end) : 0;
+        int low =
+            code < 0xDC00 && end - p >= 12 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8, end) : 0;
         if (low < 0xDC00 || low > 0xDFFF) return (size_t)(p - text.ptr);
         p += 12;
     }
