@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * infer_internal — what the files of this room share: the model's weights as matrices, a session's
+ * buffers, and the steps of a forward pass. */
+#pragma once
+#include "base/arena.h"
+#include "base/thread.h"
+#include "ingot/infer.h"
+#include "tensor/kernels/convert.h"
+#include "tensor/kernels/matmul.h"
+#include "tensor/kernels/neural.h"
+
+/* Rows of a prompt that go through the layers together. 512 rows make the unpacking of a block of
+ * weights 1 / 512 of its use; more only costs memory. */
+#define INFER_ROWS_MAX 512
+/* Up to so many rows matvec, which unpacks for each, is faster than tiles (docs/performance.md). */
+#define INFER_MATVEC_ROWS 3
+/* Results of one task of a product: rows of W that one thread takes at a time. */
+#define INFER_FEATURES 64
+/* Columns of W unpacked at a time: 64 x 256 floats stay in the second-level cache. */
+#define INFER_DEPTH 256
+/* Keys of one block of attention; blocks start at multiples of it whatever the batch, so that
+ * results do not depend on how a prompt is cut. */
+#define INFER_KEYS 256
+
+struct infer_layer {
+    struct ig_matrix q, k, v, o, gate, up, down;
+    const float *input_norm, *post_norm, *q_norm, *k_norm; /* q_norm, k_norm may be NULL */
+    const float *q_bias, *k_bias, *v_bias, *o_bias;        /* may be NULL */
+};
+
+struct ig_model {
+    struct ig_store *store;
+    struct ig_arena arena; /* layers, norms, biases, rope */
+    struct ig_pool *pool;
+    struct ig_model_shape shape;
+    struct ig_matmul_ops matmul;
+    struct ig_neural_ops neural;
+    struct ig_convert_ops convert;
+    struct infer_layer *layers;
+    struct ig_matrix embed, head;
+    const float *final_norm;
+    const float *rope; /* inverse frequencies, head_dim / 2 of them */
+    int32_t *eos;
+    size_t eos_count;
+};
+
+/* What one thread needs for itself. */
+struct infer_lane {
+    float *weights; /* FEATURES x (DEPTH + pad): a block of W, unpacked */
+    float *results; /* FEATURES x rows: y^T */
+    float *scores;  /* KEYS x lanes */
+    float *queries; /* head_dim x lanes */
+    float *mixed;   /* head_dim x lanes */
+    float *stats;   /* 3 x lanes: max, sum, rescale */
+    int32_t *last;  /* lanes */
+    float *heads;   /* max and sum for each head that shares a key head */
+};
+
+struct ig_session {
+    struct ig_model *model;
+    int64_t context, length, rows_max;
+    float *keys, *values; /* [layer][kv head][context][head_dim] */
+    size_t cache_bytes;   /* of both, one mapping */
+    void *memory;         /* everything below */
+    size_t memory_bytes;
+    float *x, *normed, *q, *k, *v, *attended, *gate, *up; /* rows_max each */
+    float *angles;  /* rows_max x head_dim: cosines, then sines */
+    float *operand; /* INFER_MATVEC_ROWS rows for matvec */
+    float *packed;  /* x in tiles */
+    float *logits;  /* vocab */
+    float *partial; /* scoring: max and sum for each row and block of the vocabulary */
+    float *wanted;  /* scoring: the target's logit for each row */
+    bool *greedy;
+    struct infer_lane *lanes; /* one for each thread */
+    int32_t *picks;           /* vocab: the sampler's candidates */
+    float *weights;           /* vocab: the sampler's probabilities */
+};
+
+/* ---- weights.c ---- */
+/* Finds and checks every tensor that the shape asks for. */
+IG_MUST_CHECK bool infer__load(struct ig_model *model, struct ig_err *err);
+
+/* ---- linear.c: products over all threads ---- */
+struct infer_product {
+    const struct ig_matrix *w;
+    const float *bias; /* may be NULL */
+    float *y;          /* rows x w->rows */
+};
+/* y = x W^T + bias for up to 3 matrices over the same x (rows x cols, dense). exact: by tiles even
+ * for few rows, so that a row's result does not depend on how many there are. */
+void infer__linear(struct ig_session *s, const struct infer_product *products, int count,
+                   const float *x, int64_t rows, bool exact);
+/* Log-probabilities of one target for each row, without storing a row of logits. */
+struct infer_scores {
+    const int32_t *targets;
+    double *logprobs;
+    bool *greedy;
+};
+void infer__head_scores(struct ig_session *s, const float *x, int64_t rows,
+                        const struct infer_scores *scores);
+
+/* ---- attention.c ---- */
+/* Attends rows queries at positions first.. of one layer; q is rows x heads x head_dim. */
+void infer__attend(struct ig_session *s, int64_t layer, int64_t first, int64_t rows, bool exact);
+
+/* ---- forward.c ---- */
+/* Runs rows tokens from position s->length through all layers; leaves x normed, length unchanged.
+ */
+void infer__forward(struct ig_session *s, const int32_t *tokens, int64_t rows, bool exact);
+
+/* ---- sample.c ---- */
+/* Chooses a token from s->logits, which are finite and which it changes. history: the tokens so
+ * far. */
+int32_t infer__sample(struct ig_session *s, const struct ig_sampling *how, const int32_t *history,
+                      size_t history_count, double *logprob);

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * linear — y = x W^T over all threads.
+ *
+ * Few rows: matvec. Threads take runs of W's rows from one counter; each is read once for all rows
+ * of x while it is in the cache.
+ * Many rows: x is transposed into tiles of `lanes` rows, [tile][column][lane]. A thread takes
+ * INFER_FEATURES rows of W, unpacks INFER_DEPTH columns of them at a time and multiplies all tiles:
+ *
+ *     W block  64 x 256   second-level cache, read by broadcast
+ *     x tile   256 x 48   streamed; a row of x is a lane
+ *     y^T      64 x rows  [tile][feature][lane], accumulates over the depth
+ *
+ * Then y^T is transposed into y, or, for scores, reduced at once. */
+#include "infer/infer_internal.h"
+
+#include <math.h>
+#include <stdatomic.h>
+
+#define PRODUCTS_MAX 3
+#define CHUNK_BYTES  65536 /* of W in one task of matvec: far above the cost of taking a task */
+#define WEIGHTS_STEP (INFER_DEPTH + 16) /* rows of the block fall into different cache sets */
+
+struct job {
+    struct ig_session *s;
+    const struct infer_product *products;
+    int count;
+    int64_t tasks[PRODUCTS_MAX + 1]; /* first task of each product; the end */
+    int64_t unit[PRODUCTS_MAX];      /* rows of W in one task */
+    const float *x, *operands[PRODUCTS_MAX];
+    int64_t rows, cols;
+    const struct infer_scores *scores; /* NULL: store y */
+    atomic_llong next;
+};
+
+/* The product and rows of W of one task; false when there are no more. */
+static bool take(struct job *job, int *product, int64_t *first, int64_t *count)
+{
+    int64_t task = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+    if (task >= job->tasks[job->count]) return false;
+    int p = 0;
+    while (task >= job->tasks[p + 1])
+        p++;
+    int64_t rows = job->products[p].w->rows;
+    *product = p;
+    *first = (task - job->tasks[p]) * job->unit[p];
+    *count = rows - *first < job->unit[p] ? rows - *first : job->unit[p];
+    return true;
+}
+
+static void add_bias(const struct infer_product *p, int64_t row, int64_t first, int64_t count)
+{
+    if (!p->bias) return;
+    float *y = p->y + row * p->w->rows;
+    for (int64_t i = first; i < first + count; i++)
+        y[i] += p->bias[i];
+}
+
+/* ---- few rows ---- */
+
+static void run_matvec(void *user, int thread, int threads)
+{
+    (void)thread, (void)threads;
+    struct job *job = user;
+    int p;
+    int64_t first, count;
+    while (take(job, &p, &first, &count)) {
+        const struct infer_product *product = &job->products[p];
+        const struct ig_matrix *w = product->w;
+        for (int64_t r = 0; r < job->rows; r++) {
+            const float *operand = job->operands[p] + r * ig_matmul_operand_floats(w->cols);
+            job->s->model->matmul.matvec(w, operand, first, count,
+                                         product->y + r * w->rows + first);
+            add_bias(product, r, first, count);
+        }
+    }
+}
+
+static bool same_operand(const struct ig_matrix *a, const struct ig_matrix *b)
+{
+    return a->packing == b->packing && a->bits == b->bits && a->group == b->group;
+}
+
+static void few_rows(struct job *job)
+{
+    const struct ig_matmul_ops *ops = &job->s->model->matmul;
+    float *operand = job->s->operand;
+    int64_t floats = ig_matmul_operand_floats(job->cols);
+    for (int p = 0; p < job->count; p++) {
+        const struct ig_matrix *w = job->products[p].w;
+        int64_t unit = CHUNK_BYTES / (int64_t)ig_matmul_row_bytes(w) / 8 * 8;
+        job->unit[p] = unit < 8 ? 8 : unit;
+        job->operands[p] = operand;
+        if (p > 0 && same_operand(w, job->products[p - 1].w)) {
+            job->operands[p] = job->operands[p - 1];
+            continue;
+        }
+        for (int64_t r = 0; r < job->rows; r++, operand += floats)
+            ops->prepare(w, job->x + r * job->cols, operand);
+    }
+}
+
+/* ---- many rows ---- */
+
+static void run_pack(void *user, int thread, int threads)
+{
+    struct job *job = user;
+    const struct ig_matmul_ops *ops = &job->s->model->matmul;
+    int64_t lanes = ops->lanes, tiles = (job->rows + lanes - 1) / lanes;
+    for (int64_t t = thread; t < tiles; t += threads) {
+        int64_t rows = job->rows - t * lanes < lanes ? job->rows - t * lanes : lanes;
+        float *tile = job->s->packed + t * lanes * job->cols;
+        if (rows < lanes) memset(tile, 0, (size_t)(lanes * job->cols) * sizeof *tile);
+        ops->transpose(job->x + t * lanes * job->cols, job->cols, rows, job->cols, tile, lanes);
+    }
+}
+
+/* All results of `count` rows of W, into the thread's y^T. */
+static void block_results(const struct job *job, const struct infer_lane *lane,
+                          const struct ig_matrix *w, int64_t first, int64_t count)
+{
+    const struct ig_matmul_ops *ops = &job->s->model->matmul;
+    int64_t lanes = ops->lanes;
+    for (int64_t k = 0; k < w->cols; k += INFER_DEPTH) {
+        int64_t depth = w->cols - k < INFER_DEPTH ? w->cols - k : INFER_DEPTH;
+        for (int64_t n = 0; n < count; n++)
+            ops->unpack(w, first + n, k, depth, lane->weights + n * WEIGHTS_STEP);
+        for (int64_t r = 0; r < job->rows; r += lanes) {
+            int64_t used = job->rows - r < lanes ? job->rows - r : lanes;
+            ops->tile(&(struct ig_tile){.x = job->s->packed + r * job->cols + k * lanes,
+                                        .w = lane->weights,
+                                        .y = lane->results + r * INFER_FEATURES,
+                                        .row_step = WEIGHTS_STEP,
+                                        .col_step = 1,
+                                        .depth = depth,
+                                        .lanes_step = (int)lanes,
+                                        .lanes = (int)((used + 15) / 16 * 16),
+                                        .features = (int)count,
+                                        .add = k > 0});
+        }
+    }
+}
+
+static void store_results(const struct job *job, const struct infer_lane *lane,
+                          const struct infer_product *p, int64_t first, int64_t count)
+{
+    const struct ig_matmul_ops *ops = &job->s->model->matmul;
+    int64_t lanes = ops->lanes;
+    for (int64_t r = 0; r < job->rows; r += lanes) {
+        int64_t used = job->rows - r < lanes ? job->rows - r : lanes;
+        ops->transpose(lane->results + r * INFER_FEATURES, lanes, count, used,
+                       p->y + r * p->w->rows + first, p->w->rows);
+        for (int64_t i = 0; i < used; i++)
+            add_bias(p, r + i, first, count);
+    }
+}
+
+/* The largest logit and the sum of exp below it, for each row; and the targets' logits. A target is
+ * greedy so far when no earlier logit of this block equals it. */
+static void reduce_results(const struct job *job, const struct infer_lane *lane, int64_t first,
+                           int64_t count)
+{
+    struct ig_session *s = job->s;
+    int64_t lanes = s->model->matmul.lanes;
+    float *max = lane->stats, *sum = max + lanes;
+    float *out = s->partial + first / INFER_FEATURES * job->rows * 2;
+    for (int64_t r = 0; r < job->rows; r += lanes) {
+        int64_t used = job->rows - r < lanes ? job->rows - r : lanes;
+        float *y = lane->results + r * INFER_FEATURES;
+        for (int64_t l = 0; l < lanes; l++) {
+            max[l] = -INFINITY;
+            sum[l] = 0.0F;
+            lane->last[l] = INT32_MAX;
+            int64_t n = l < used ? job->scores->targets[r + l] - first : -1;
+            if (n < 0 || n >= count) continue;
+            s->wanted[r + l] = y[n * lanes + l];
+            s->greedy[r + l] = true;
+            for (int64_t i = 0; i < n; i++)
+                if (y[i * lanes + l] == y[n * lanes + l]) s->greedy[r + l] = false;
+        }
+        s->model->neural.softmax_lanes(&(struct ig_softmax){.scores = y,
+                                                            .keys = count,
+                                                            .step = lanes,
+                                                            .lanes = (int)((used + 15) / 16 * 16),
+                                                            .last = lane->last,
+                                                            .scale = 1.0F,
+                                                            .max = max,
+                                                            .sum = sum,
+                                                            .rescale = sum + lanes});
+        for (int64_t l = 0; l < used; l++) {
+            out[2 * (r + l)] = max[l];
+            out[2 * (r + l) + 1] = sum[l];
+        }
+    }
+}
+
+static void run_tiles(void *user, int thread, int threads)
+{
+    (void)threads;
+    struct job *job = user;
+    const struct infer_lane *lane = &job->s->lanes[thread];
+    int p;
+    int64_t first, count;
+    while (take(job, &p, &first, &count)) {
+        block_results(job, lane, job->products[p].w, first, count);
+        if (job->scores)
+            reduce_results(job, lane, first, count);
+        else
+            store_results(job, lane, &job->products[p], first, count);
+    }
+}
+
+static void plan_tasks(struct job *job)
+{
+    for (int p = 0; p < job->count; p++)
+        job->tasks[p + 1] =
+            job->tasks[p] + (job->products[p].w->rows + job->unit[p] - 1) / job->unit[p];
+}
+
+static void many_rows(struct job *job)
+{
+    for (int p = 0; p < job->count; p++)
+        job->unit[p] = INFER_FEATURES;
+    plan_tasks(job);
+    ig_pool_all(job->s->model->pool, run_pack, job);
+    ig_pool_all(job->s->model->pool, run_tiles, job);
+}
+
+void infer__linear(struct ig_session *s, const struct infer_product *products, int count,
+                   const float *x, int64_t rows, bool exact)
+{
+    struct job job = {.s = s,
+                      .products = products,
+                      .count = count,
+                      .x = x,
+                      .rows = rows,
+                      .cols = products[0].w->cols};
+    if (rows > INFER_MATVEC_ROWS || exact) {
+        many_rows(&job);
+        return;
+    }
+    few_rows(&job);
+    plan_tasks(&job);
+    ig_pool_all(s->model->pool, run_matvec, &job);
+}
+
+/* ---- scores ---- */
+
+/* Blocks are combined in their order, so that the sum does not depend on the threads. */
+static void combine_row(const struct ig_session *s, int64_t row, int64_t rows,
+                        const struct infer_scores *scores)
+{
+    int32_t target = scores->targets[row];
+    int64_t vocab = s->model->shape.vocab, own = target / INFER_FEATURES;
+    int64_t blocks = (vocab + INFER_FEATURES - 1) / INFER_FEATURES;
+    bool greedy = s->greedy[row];
+    float top = -INFINITY;
+    double sum = 0.0;
+    for (int64_t b = 0; b < blocks; b++) {
+        float max = s->partial[(b * rows + row) * 2];
+        if (b < own && max == s->wanted[row]) greedy = false;
+        if (max > top) top = max;
+    }
+    for (int64_t b = 0; b < blocks; b++) {
+        const float *part = s->partial + (b * rows + row) * 2;
+        sum += (double)part[1] * exp((double)part[0] - (double)top);
+    }
+    scores->logprobs[row] = (double)s->wanted[row] - (double)top - log(sum);
+    if (scores->greedy) scores->greedy[row] = greedy && s->wanted[row] == top;
+}
+
+void infer__head_scores(struct ig_session *s, const float *x, int64_t rows,
+                        const struct infer_scores *scores)
+{
+    struct infer_product product = {&s->model->head, NULL, NULL};
+    struct job job = {.s = s,
+                      .products = &product,
+                      .count = 1,
+                      .x = x,
+                      .rows = rows,
+                      .cols = product.w->cols,
+                      .scores = scores};
+    many_rows(&job);
+    for (int64_t r = 0; r < rows; r++)
+        combine_row(s, r, rows, scores);
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * session — the KV cache and every buffer of a forward pass, sized once: nothing is allocated per
+ * token. The cache is reserved for the whole context; the system backs the pages that are used. */
+#include "infer/infer_internal.h"
+
+#include "base/size.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define ALIGN 64 /* a cache line, and the widest vector */
+
+/* Where a buffer goes, and how many elements it has. Two passes over the same list: the first sums
+ * the sizes, the second hands out the memory. */
+struct carver {
+    unsigned char *base; /* NULL while only measuring */
+    size_t used;
+    bool overflow;
+};
+
+static void *carve(struct carver *c, int64_t a, int64_t b, size_t size)
+{
+    size_t bytes;
+    int64_t count;
+    if (!ig_i64_mul(a, b, &count) || count < 0 || !ig_size_mul((size_t)count, size, &bytes) ||
+        !ig_size_add(bytes, ALIGN, &bytes) || !ig_size_add(c->used, bytes, &bytes)) {
+        c->overflow = true;
+        return NULL;
+    }
+    void *at = c->base ? c->base + c->used : NULL;
+    c->used = bytes / ALIGN * ALIGN;
+    return at;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void carve_lane(struct carver *c, const struct ig_session *s, int64_t rows,
+                       struct infer_lane *lane)
+{
+    const struct ig_model_shape *m = &s->model->shape;
+    int64_t lanes = s->model->matmul.lanes;
+    struct infer_lane l = {
+        .weights = carve(c, INFER_FEATURES, INFER_DEPTH + 16, sizeof(float)),
+        .results = carve(c, INFER_FEATURES, rows, sizeof(float)),
+        .scores = carve(c, INFER_KEYS, lanes, sizeof(float)),
+        .queries = carve(c, m->head_dim, lanes, sizeof(float)),
+        .mixed = carve(c, m->head_dim, lanes, sizeof(float)),
+        .stats = carve(c, 3, lanes, sizeof(float)),
+        .last = carve(c, 1, lanes, sizeof(int32_t)),
+        .heads = carve(c, 2, m->heads / m->kv_heads, sizeof(float)),
+    };
+    if (lane) *lane = l;
+}
+
+static void carve_all(struct carver *c, struct ig_session *s)
+{
+    const struct ig_model_shape *m = &s->model->shape;
+    int64_t lanes = s->model->matmul.lanes, rows = s->rows_max;
+    int64_t padded = (rows + lanes - 1) / lanes * lanes;
+    int64_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
+    int64_t widest = larger(larger(m->hidden, q), m->intermediate);
+    int64_t blocks = (m->vocab + INFER_FEATURES - 1) / INFER_FEATURES;
+    int threads = ig_pool_size(s->model->pool);
+    s->x = carve(c, rows, m->hidden, sizeof(float));
+    s->normed = carve(c, rows, m->hidden, sizeof(float));
+    s->q = carve(c, rows, q, sizeof(float));
+    s->k = carve(c, rows, kv, sizeof(float));
+    s->v = carve(c, rows, kv, sizeof(float));
+    s->attended = carve(c, rows, q, sizeof(float));
+    s->gate = carve(c, rows, m->intermediate, sizeof(float));
+    s->up = carve(c, rows, m->intermediate, sizeof(float));
+    s->angles = carve(c, rows, m->head_dim, sizeof(float));
+    s->operand = carve(c, 3 * INFER_MATVEC_ROWS, ig_matmul_operand_floats(widest), sizeof(float));
+    s->packed = carve(c, padded, widest, sizeof(float));
+    s->logits = carve(c, 1, m->vocab, sizeof(float));
+    s->partial = carve(c, 2 * rows, blocks, sizeof(float));
+    s->wanted = carve(c, 1, rows, sizeof(float));
+    s->greedy = carve(c, 1, rows, sizeof(bool));
+    s->picks = carve(c, 1, m->vocab, sizeof(int32_t));
+    s->weights = carve(c, 1, m->vocab, sizeof(float));
+    struct infer_lane *all = carve(c, 1, threads, sizeof *all);
+    for (int t = 0; t < threads; t++)
+        carve_lane(c, s, padded, all ? &all[t] : NULL);
+    s->lanes = all;
+}
+
+/* Zeroed pages that take no memory until they are used. */
+static void *reserve(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static bool make_cache(struct ig_session *s, struct ig_err *err)
+{
+    const struct ig_model_shape *m = &s->model->shape;
+    int64_t each = m->layers * m->kv_heads * m->head_dim, elems; /* each has a small maximum */
+    size_t bytes;
+    if (!ig_i64_mul(each, s->context, &elems) ||
+        !ig_size_mul((size_t)elems, 2 * sizeof(float), &bytes))
+        return ig_err_nomem(err);
+    s->keys = reserve(bytes);
+    if (!s->keys)
+        return ig_err_errno(err, errno,
+                            "cannot reserve %.1f GiB for a context of %lld tokens; ask for less",
+                            (double)bytes / (1 << 30), (long long)s->context);
+    s->values = s->keys + elems;
+    s->cache_bytes = bytes;
+    return true;
+}
+
+static bool make_buffers(struct ig_session *s, struct ig_err *err)
+{
+    struct carver c = {0};
+    carve_all(&c, s);
+    if (c.overflow) return ig_err_nomem(err);
+    s->memory_bytes = c.used;
+    s->memory = reserve(c.used);
+    if (!s->memory) return ig_err_nomem(err);
+    c = (struct carver){.base = s->memory};
+    carve_all(&c, s);
+    return true;
+}
+
+bool ig_session_new(struct ig_model *model, int64_t context, struct ig_session **out,
+                    struct ig_err *err)
+{
+    if (context < 0 || context > model->shape.context)
+        return ig_err_set(err, IG_ERR_USAGE,
+                          "a context of %lld tokens was asked for; the model's is %lld",
+                          (long long)context, (long long)model->shape.context);
+    struct ig_session *s = calloc(1, sizeof *s);
+    if (!s) return ig_err_nomem(err);
+    s->model = model;
+    s->context = context ? context : model->shape.context;
+    s->rows_max = s->context < INFER_ROWS_MAX ? s->context : INFER_ROWS_MAX;
+    if (!make_cache(s, err) || !make_buffers(s, err)) {
+        ig_session_free(s);
+        return false;
+    }
+    *out = s;
+    return true;
+}
+
+void ig_session_free(struct ig_session *session)
+{
+    if (!session) return;
+    if (session->keys) munmap(session->keys, session->cache_bytes);
+    if (session->memory) munmap(session->memory, session->memory_bytes);
+    free(session);
+}
+
+int64_t ig_session_length(const struct ig_session *session)
+{
+    return session->length;
+}
+
+void ig_session_trim(struct ig_session *session, int64_t length)
+{
+    if (length < 0) length = 0;
+    if (length < session->length) session->length = length;
+}
+
+const float *ig_session_logits(const struct ig_session *session)
+{
+    return session->logits;
+}
+
+/* ---- feeding ---- */
+
+static bool check_tokens(const struct ig_session *s, const int32_t *tokens, size_t count,
+                         struct ig_err *err)
+{
+    if (count > (size_t)(s->context - s->length)) {
+        if (s->length == 0)
+            return ig_err_set(err, IG_ERR_DATA, "prompt has %zu tokens, the context is %lld", count,
+                              (long long)s->context);
+        return ig_err_set(err, IG_ERR_DATA,
+                          "%lld tokens and %zu more do not fit the context of %lld",
+                          (long long)s->length, count, (long long)s->context);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (tokens[i] < 0 || tokens[i] >= s->model->shape.vocab)
+            return ig_err_set(err, IG_ERR_DATA,
+                              "token %d is outside the model's vocabulary of %lld", (int)tokens[i],
+                              (long long)s->model->shape.vocab);
+    return true;
+}
+
+static bool check_finite(const struct ig_session *s, const float *logits, int64_t count,
+                         struct ig_err *err)
+{
+    if (isfinite(s->model->neural.max(logits, count))) return true;
+    return ig_err_set(err, IG_ERR_DATA,
+                      "the model's logits are not finite numbers: its weights are broken");
+}
+
+/* Rows of the next batch: as many as fit. */
+static int64_t batch_rows(const struct ig_session *s, size_t left)
+{
+    return left < (size_t)s->rows_max ? (int64_t)left : s->rows_max;
+}
+
+bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t count,
+                     struct ig_err *err)
+{
+    if (!check_tokens(session, tokens, count, err)) return false;
+    const struct ig_model_shape *m = &session->model->shape;
+    int64_t before = session->length, rows = 0;
+    for (size_t done = 0; done < count; done += (size_t)rows) {
+        rows = batch_rows(session, count - done);
+        infer__forward(session, tokens + done, rows, false);
+        session->length += rows;
+    }
+    if (count == 0) return true;
+    struct infer_product head = {&session->model->head, NULL, session->logits};
+    infer__linear(session, &head, 1, session->normed + (rows - 1) * m->hidden, 1, false);
+    if (check_finite(session, session->logits, m->vocab, err)) return true;
+    session->length = before;
+    return false;
+}
+
+/* Scored rows move together to the front of normed; their targets and places with them. */
+static int64_t gather_scored(struct ig_session *s, const int32_t *targets, int64_t rows,
+                             int32_t *picked, int64_t *places)
+{
+    int64_t hidden = s->model->shape.hidden, n = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        if (targets[r] < 0) continue;
+        if (n < r)
+            memcpy(s->normed + n * hidden, s->normed + r * hidden, (size_t)hidden * sizeof(float));
+        picked[n] = targets[r];
+        places[n++] = r;
+    }
+    return n;
+}
+
+static bool score_batch(struct ig_session *s, const int32_t *targets, int64_t rows,
+                        double *logprobs, bool *greedy, struct ig_err *err)
+{
+    int32_t picked[INFER_ROWS_MAX];
+    int64_t places[INFER_ROWS_MAX];
+    double sums[INFER_ROWS_MAX];
+    bool best[INFER_ROWS_MAX];
+    int64_t n = gather_scored(s, targets, rows, picked, places);
+    if (n == 0) return true;
+    infer__head_scores(s, s->normed, n, &(struct infer_scores){picked, sums, best});
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(sums[i]))
+            return ig_err_set(err, IG_ERR_DATA,
+                              "the model's logits are not finite numbers: its weights are broken");
+        logprobs[places[i]] = sums[i];
+        if (greedy) greedy[places[i]] = best[i];
+    }
+    return true;
+}
+
+bool ig_session_score(struct ig_session *session, const int32_t *tokens, const int32_t *targets,
+                      size_t count, double *logprobs, bool *greedy, struct ig_err *err)
+{
+    if (!check_tokens(session, tokens, count, err)) return false;
+    for (size_t i = 0; i < count; i++)
+        if (targets[i] >= session->model->shape.vocab)
+            return ig_err_set(err, IG_ERR_DATA,
+                              "token %d is outside the model's vocabulary of %lld", (int)targets[i],
+                              (long long)session->model->shape.vocab);
+    int64_t before = session->length, rows = 0;
+    for (size_t done = 0; done < count; done += (size_t)rows) {
+        rows = batch_rows(session, count - done);
+        infer__forward(session, tokens + done, rows, true);
+        session->length += rows;
+        if (score_batch(session, targets + done, rows, logprobs + done,
+                        greedy ? greedy + done : NULL, err))
+            continue;
+        session->length = before;
+        return false;
+    }
+    return true;
+}
+
+bool ig_session_logits_all(struct ig_session *session, const int32_t *tokens, size_t count,
+                           float *out, struct ig_err *err)
+{
+    if (!check_tokens(session, tokens, count, err)) return false;
+    int64_t rows, vocab = session->model->shape.vocab;
+    for (size_t done = 0; done < count; done += (size_t)rows) {
+        rows = batch_rows(session, count - done);
+        infer__forward(session, tokens + done, rows, false);
+        session->length += rows;
+        struct infer_product head = {&session->model->head, NULL, out + (int64_t)done * vocab};
+        infer__linear(session, &head, 1, session->normed, rows, false);
+    }
+    return true;
+}
