@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * driver — streams the inputs through the method into the sinks.
+ *
+ * Small tensors are one task each: a thread reads all inputs once, cell by cell, and keeps them for
+ * the map. Large tensors are cut into cells that all threads share, and are read once for each
+ * round and for the map (the page cache has them). Sums are taken cell by cell and added in the
+ * order of cells in both cases, so that which case it was does not show in the bytes. */
+#include "merge/merge_internal.h"
+
+#include "base/clock.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct run {
+    struct merge_engine e;
+    struct ig_merge *m;
+    const struct ig_watch *watch;
+    struct ig_pool *pool;
+    struct merge_worker *workers; /* one for each thread */
+    int worker_count;
+    struct merge_sketch *sketch; /* or NULL */
+    pthread_mutex_t lock;        /* for progress */
+    struct ig_progress progress;
+    /* of the tensor that is split now */
+    int64_t index;
+    void *state;
+    float *whole;
+    double *sums; /* cells x count */
+    int round, count;
+    int64_t first_task; /* of the group of small tensors */
+};
+
+/* ---- progress, errors ---- */
+
+static bool advance(struct run *run, int64_t items, uint64_t bytes, struct ig_err *err)
+{
+    bool go = true;
+    pthread_mutex_lock(&run->lock);
+    run->progress.items_done += items;
+    run->progress.bytes_done += (int64_t)bytes;
+    if (run->watch && run->watch->progress)
+        go = run->watch->progress(run->watch->user, &run->progress);
+    pthread_mutex_unlock(&run->lock);
+    return go || ig_err_set(err, IG_ERR_CANCELLED, "stopped");
+}
+
+static uint64_t input_bytes(const struct run *run, const struct merge_task *task)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < run->m->recipe->count; i++)
+        if (task->inputs[i]) bytes += task->inputs[i]->bytes;
+    return bytes;
+}
+
+static bool within(const struct run *run, int64_t index, struct ig_err *err)
+{
+    if (err->code == IG_ERR_CANCELLED) return false;
+    return ig_err_within(err, "tensor '" IG_SLICE_FMT "'",
+                         IG_SLICE_ARG(run->m->tensors[index].name));
+}
+
+/* ---- cells ---- */
+
+static int64_t cell_count(const struct ig_tensor *t)
+{
+    return (t->elems + MERGE_CELL - 1) / MERGE_CELL;
+}
+
+static struct merge_cell cell_at(const struct merge_task *task, int64_t index, float *whole)
+{
+    int64_t first = index * MERGE_CELL, rest = task->job.tensor->elems - first;
+    return (struct merge_cell){.task = task,
+                               .first = first,
+                               .count = rest < MERGE_CELL ? rest : MERGE_CELL,
+                               .whole = whole};
+}
+
+/* Reads one input's part of the cell to `to`. */
+static bool read_input(const struct run *run, struct merge_cell *cell, int input, unsigned char *to,
+                       struct ig_err *err)
+{
+    const struct ig_tensor *t = cell->task->inputs[input];
+    size_t size = ig_dtype_bytes(t->dtype);
+    cell->raw[input] = to;
+    return ig_store_read(run->m->stores[input], t, (size_t)cell->first * size,
+                         (size_t)cell->count * size, to, err);
+}
+
+static bool read_cell(const struct run *run, const struct merge_worker *w, struct merge_cell *cell,
+                      struct ig_err *err)
+{
+    for (int i = 0; i < run->m->recipe->count; i++)
+        if (!read_input(run, cell, i, w->raw + (size_t)i * MERGE_CELL * sizeof(double), err))
+            return false;
+    return true;
+}
+
+static bool put(const struct run *run, int64_t index, const struct merge_cell *cell,
+                const void *data, struct ig_err *err)
+{
+    for (int i = 0; i < run->m->output_count; i++) {
+        const struct ig_sink *sink = &run->m->outputs[i].sink;
+        if (sink->wants(sink->self, index) &&
+            !sink->put(sink->self, index, cell->first, cell->count, data, err))
+            return false;
+    }
+    return true;
+}
+
+static bool is_wanted(const struct run *run, int64_t index)
+{
+    for (int i = 0; i < run->m->output_count; i++)
+        if (run->m->outputs[i].sink.wants(run->m->outputs[i].sink.self, index)) return true;
+    return false;
+}
+
+/* The tensor is whole: its line in the sketchbook first, then the journals. */
+static bool finish_tensor(const struct run *run, int64_t index, const void *state,
+                          struct ig_err *err)
+{
+    if (run->sketch && !merge__sketch_has(run->sketch, index) &&
+        !merge__sketch_add(run->sketch, index, state, err))
+        return false;
+    for (int i = 0; i < run->m->output_count; i++) {
+        const struct ig_sink *sink = &run->m->outputs[i].sink;
+        if (sink->wants(sink->self, index) && !sink->done(sink->self, index, err)) return false;
+    }
+    return true;
+}
+
+/* ---- values that are not numbers ---- */
+
+/* Something came out infinite or NaN: says which inputs hold such values. Always false. */
+static bool refuse_nonfinite(const struct run *run, struct merge_worker *w,
+                             const struct merge_task *task, struct ig_err *err)
+{
+    for (int i = 0; i < run->m->recipe->count; i++) {
+        int64_t bad = 0;
+        for (int64_t c = 0; c < cell_count(task->job.tensor); c++) {
+            struct merge_cell cell = cell_at(task, c, NULL);
+            if (!read_input(run, &cell, i, w->raw, err)) return false;
+            bad += merge__count_nonfinite(&run->e, w, &cell, i);
+        }
+        if (bad > 0)
+            return ig_err_set(
+                err, IG_ERR_DATA,
+                "model '%s' has %lld values that are NaN or infinite (nonfinite: zero takes "
+                "them for 0)",
+                ig_store_path(run->m->stores[i]), (long long)bad);
+    }
+    return ig_err_set(err, IG_ERR_DATA, "its values are too large for 32-bit arithmetic");
+}
+
+static bool all_finite(const double *sums, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!isfinite(sums[i])) return false;
+    return true;
+}
+
+static int sums_of(const struct run *run, const struct merge_task *task, const void *state,
+                   int round)
+{
+    const struct merge_method *method = run->m->recipe->method;
+    return method->sums ? method->sums(&task->job, state, round) : -1;
+}
+
+/* ---- small tensors ---- */
+
+static size_t held_bytes(const struct ig_tensor *t)
+{
+    return (t->bytes + 63) / 64 * 64;
+}
+
+/* Points the cell at the held inputs, and reads them there the first time. */
+static bool hold_cell(const struct run *run, const struct merge_worker *w, struct merge_cell *cell,
+                      bool read, struct ig_err *err)
+{
+    unsigned char *base = w->raw;
+    for (int i = 0; i < run->m->recipe->count; i++) {
+        const struct ig_tensor *t = cell->task->inputs[i];
+        cell->raw[i] = base + (size_t)cell->first * ig_dtype_bytes(t->dtype);
+        base += held_bytes(t);
+        if (read && !read_input(run, cell, i, (unsigned char *)(uintptr_t)cell->raw[i], err))
+            return false;
+    }
+    return true;
+}
+
+static bool reduce_held(const struct run *run, struct merge_worker *w,
+                        const struct merge_task *task, bool *read, struct ig_err *err)
+{
+    double total[IG_ROWS_PAIRS(MERGE_MODELS_MAX + 1)], part[IG_ROWS_PAIRS(MERGE_MODELS_MAX + 1)];
+    const struct merge_method *method = run->m->recipe->method;
+    int count;
+    for (int round = 0; (count = sums_of(run, task, w->state, round)) >= 0; round++) {
+        memset(total, 0, (size_t)count * sizeof *total);
+        for (int64_t c = 0; c < cell_count(task->job.tensor); c++) {
+            struct merge_cell cell = cell_at(task, c, NULL);
+            if (!hold_cell(run, w, &cell, !*read, err)) return false;
+            merge__reduce_cell(&run->e, w, &cell, w->state, round, part, count);
+            for (int i = 0; i < count; i++)
+                total[i] += part[i];
+        }
+        *read = true;
+        if (!all_finite(total, count)) return refuse_nonfinite(run, w, task, err);
+        if (!method->solve(&task->job, w->state, round, total, NULL, NULL, err)) return false;
+    }
+    return true;
+}
+
+static bool merge_held(const struct run *run, struct merge_worker *w, int64_t index,
+                       struct ig_err *err)
+{
+    const struct merge_task *task = &run->m->tasks[index];
+    bool read = false;
+    memset(w->state, 0, run->m->recipe->method->state_bytes);
+    if (!reduce_held(run, w, task, &read, err)) return false;
+    if (is_wanted(run, index)) {
+        for (int64_t c = 0; c < cell_count(task->job.tensor); c++) {
+            struct merge_cell cell = cell_at(task, c, NULL);
+            if (!hold_cell(run, w, &cell, !read, err)) return false;
+            if (!merge__map_cell(&run->e, w, &cell, w->state))
+                return refuse_nonfinite(run, w, task, err);
+            if (!put(run, index, &cell, w->cell, err)) return false;
+        }
+    }
+    return finish_tensor(run, index, w->state, err);
+}
+
+/* One model's tensor, in the output's dtype; of MERGE_IDENTICAL, once all models agree on it. */
+static bool copy_tensor(const struct run *run, struct merge_worker *w, int64_t index,
+                        struct ig_err *err)
+{
+    const struct merge_task *task = &run->m->tasks[index];
+    const struct ig_tensor *from = task->inputs[task->source], *to = task->job.tensor;
+    unsigned char *other = w->raw + MERGE_CELL * sizeof(double);
+    for (int64_t c = 0; c < cell_count(to); c++) {
+        struct merge_cell cell = cell_at(task, c, NULL);
+        size_t bytes = (size_t)cell.count * ig_dtype_bytes(from->dtype);
+        if (!read_input(run, &cell, task->source, w->raw, err)) return false;
+        for (int i = 1; task->action == MERGE_IDENTICAL && i < run->m->recipe->count; i++) {
+            if (!read_input(run, &cell, i, other, err)) return false;
+            if (memcmp(w->raw, other, bytes) != 0)
+                return ig_err_set(err, IG_ERR_DATA, "%s values differ between '%s' and '%s'",
+                                  ig_dtype_name(from->dtype), ig_store_path(run->m->stores[0]),
+                                  ig_store_path(run->m->stores[i]));
+        }
+        const void *data = w->raw;
+        if (from->dtype != to->dtype) {
+            merge__convert_cell(&run->e, w, &cell, from->dtype, to->dtype);
+            data = w->cell;
+        }
+        if (!put(run, index, &cell, data, err)) return false;
+    }
+    return finish_tensor(run, index, NULL, err);
+}
+
+static bool run_small(void *user, int thread, int64_t index, struct ig_err *err)
+{
+    struct run *run = user;
+    struct merge_worker *w = &run->workers[thread];
+    index += run->first_task;
+    const struct merge_task *task = &run->m->tasks[index];
+    bool traced = !run->sketch || merge__sketch_has(run->sketch, index);
+    bool ok = true;
+    if (!traced || is_wanted(run, index))
+        ok = task->action == MERGE_HELD ? merge_held(run, w, index, err)
+                                        : copy_tensor(run, w, index, err);
+    if (!ok) return within(run, index, err);
+    return advance(run, 1, input_bytes(run, task), err);
+}
+
+/* ---- large tensors ---- */
+
+static bool reduce_split(void *user, int thread, int64_t index, struct ig_err *err)
+{
+    struct run *run = user;
+    struct merge_worker *w = &run->workers[thread];
+    struct merge_cell cell = cell_at(&run->m->tasks[run->index], index, run->whole);
+    if (!read_cell(run, w, &cell, err)) return within(run, run->index, err);
+    merge__reduce_cell(&run->e, w, &cell, run->state, run->round, run->sums + index * run->count,
+                       run->count);
+    uint64_t bytes = 0;
+    for (int i = 0; run->round == 0 && i < run->m->recipe->count; i++)
+        bytes += (uint64_t)cell.count * ig_dtype_bytes(cell.task->inputs[i]->dtype);
+    return advance(run, 0, bytes, err);
+}
+
+static bool map_split(void *user, int thread, int64_t index, struct ig_err *err)
+{
+    struct run *run = user;
+    struct merge_worker *w = &run->workers[thread];
+    const struct merge_task *task = &run->m->tasks[run->index];
+    struct merge_cell cell = cell_at(task, index, run->whole);
+    bool ok = read_cell(run, w, &cell, err);
+    if (ok && !merge__map_cell(&run->e, w, &cell, run->state))
+        ok = refuse_nonfinite(run, w, task, err);
+    ok = ok && put(run, run->index, &cell, w->cell, err);
+    return ok ? advance(run, 0, 0, err) : within(run, run->index, err);
+}
+
+static bool solve_split(struct run *run, const struct merge_task *task, int64_t cells,
+                        struct ig_err *err)
+{
+    double total[IG_ROWS_PAIRS(MERGE_MODELS_MAX + 1)] = {0};
+    for (int64_t c = 0; c < cells; c++)
+        for (int i = 0; i < run->count; i++)
+            total[i] += run->sums[c * run->count + i];
+    if (!all_finite(total, run->count)) return refuse_nonfinite(run, &run->workers[0], task, err);
+    return run->m->recipe->method->solve(&task->job, run->state, run->round, total, run->whole,
+                                         run->pool, err);
+}
+
+static bool run_split(struct run *run, int64_t index, struct ig_err *err)
+{
+    const struct merge_task *task = &run->m->tasks[index];
+    int64_t cells = cell_count(task->job.tensor);
+    bool traced = !run->sketch || merge__sketch_has(run->sketch, index);
+    uint64_t bytes = input_bytes(run, task);
+    if (traced && !is_wanted(run, index)) return advance(run, 1, bytes, err);
+    run->index = index;
+    memset(run->state, 0, run->m->recipe->method->state_bytes);
+    run->round = 0;
+    while ((run->count = sums_of(run, task, run->state, run->round)) >= 0) {
+        if (!ig_pool_each(run->pool, cells, reduce_split, run, err)) return false;
+        if (!solve_split(run, task, cells, err)) return within(run, index, err);
+        run->round++;
+    }
+    if (is_wanted(run, index) && !ig_pool_each(run->pool, cells, map_split, run, err)) return false;
+    if (!finish_tensor(run, index, run->state, err)) return within(run, index, err);
+    return advance(run, 1, run->round ? 0 : bytes, err);
+}
+
+/* ---- the whole ---- */
+
+static bool run_all(struct run *run, struct ig_err *err)
+{
+    const struct ig_merge *m = run->m;
+    for (int64_t i = 0, end; i < m->count; i = end) {
+        for (end = i; end < m->count && m->tasks[end].action != MERGE_SPLIT;)
+            end++;
+        run->first_task = i;
+        if (end > i && !ig_pool_each(run->pool, end - i, run_small, run, err)) return false;
+        if (end == m->count) break;
+        if (!run_split(run, end++, err)) return false;
+    }
+    return true;
+}
+
+/* All memory of the run, before the first byte is read. */
+static bool prepare(struct run *run, struct ig_err *err)
+{
+    const struct ig_merge *m = run->m;
+    int64_t cells = 0;
+    enum ig_isa isa;
+    if (!ig_isa_pick(&isa, err)) return false;
+    IG_OPS_FILL(rows, &run->e.rows, isa);
+    IG_OPS_FILL(convert, &run->e.convert, isa);
+    run->e.m = m;
+    for (int64_t i = 0; i < m->count; i++) {
+        run->progress.bytes_total += (int64_t)input_bytes(run, &m->tasks[i]);
+        if (m->tasks[i].action == MERGE_SPLIT && cell_count(&m->tensors[i]) > cells)
+            cells = cell_count(&m->tensors[i]);
+    }
+    run->progress.items_total = m->count;
+    run->progress.phase = "merge";
+    run->pool = ig_pool_new(m->threads, err);
+    if (!run->pool) return false;
+    run->workers = calloc((size_t)m->threads, sizeof *run->workers);
+    run->state = calloc(1, m->recipe->method->state_bytes + 1);
+    run->sums =
+        calloc((size_t)cells * IG_ROWS_PAIRS((size_t)m->recipe->count + 1) + 1, sizeof *run->sums);
+    if (!run->workers || !run->state || !run->sums) return ig_err_nomem(err);
+    if (m->whole_bytes) {
+        run->whole = aligned_alloc(64, (m->whole_bytes + 63) / 64 * 64);
+        if (!run->whole) return ig_err_nomem(err);
+    }
+    for (int i = 0; i < m->threads; i++, run->worker_count++)
+        if (!merge__worker_new(m, &run->workers[i], err)) return false;
+    return true;
+}
+
+static void release(struct run *run)
+{
+    for (int i = 0; i < run->worker_count; i++)
+        merge__worker_free(&run->workers[i]);
+    free(run->workers);
+    free(run->state);
+    free(run->sums);
+    free(run->whole);
+    ig_pool_free(run->pool);
+    merge__sketch_close(run->sketch);
+    pthread_mutex_destroy(&run->lock);
+}
+
+static void fill_report(const struct ig_merge *m, double start, struct ig_job_report *report)
+{
+    *report = (struct ig_job_report){.tensors = m->count,
+                                     .input_bytes = m->input_bytes,
+                                     .peak_bytes = ig_peak_bytes(),
+                                     .seconds = ig_clock_seconds() - start,
+                                     .output_count = m->output_count};
+    int64_t elems = 0;
+    for (int64_t i = 0; i < m->count; i++)
+        elems += m->tensors[i].elems;
+    for (int i = 0; i < m->output_count; i++) {
+        const struct merge_output *o = &m->outputs[i];
+        struct ig_output_report *to = &report->outputs[i];
+        snprintf(to->recipe, sizeof to->recipe, "%s", o->name);
+        snprintf(to->path, sizeof to->path, "%s", o->path);
+        to->bytes = merge__output_bytes(m, i);
+        to->bits_per_weight = elems ? 8.0 * (double)m->output_bytes / (double)elems : 0;
+        report->output_bytes += to->bytes;
+    }
+}
+
+bool ig_merge_run(struct ig_merge *m, const struct ig_watch *watch, struct ig_job_report *report,
+                  struct ig_err *err)
+{
+    struct run run = {.m = m, .watch = watch, .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct ig_buf sketchbook = {.len_max = (size_t)4 << 30};
+    double start = ig_clock_seconds();
+    bool ok = prepare(&run, err) && merge__outputs_start(m, err);
+    if (ok && m->job.trace) ok = merge__sketch_open(m, &run.sketch, err);
+    ok = ok && run_all(&run, err);
+    if (ok && run.sketch) ok = merge__sketch_take(run.sketch, &sketchbook, err);
+    ok = ok && merge__outputs_finish(m, ig_buf_view(&sketchbook), err);
+    if (ok) fill_report(m, start, report);
+    ig_buf_release(&sketchbook);
+    release(&run);
+    return ok;
+}

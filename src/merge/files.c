@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * files — what is written beside the weights: config.json, the model card, ingot.json. All of it is
+ * a function of recipe and inputs: no clock, no host name, so that folders can be compared. */
+#include "merge/merge_internal.h"
+
+#include <stdlib.h>
+
+/* ---- config.json ---- */
+
+static bool is_dtype_key(struct ig_slice key)
+{
+    return ig_slice_is(key, "torch_dtype") || ig_slice_is(key, "dtype");
+}
+
+/* A copy with every dtype member, also of nested configs, saying `dtype`. JSON depth is capped by
+ * the parser. */
+static bool with_dtype(const struct ig_json *node,
+                       const char *dtype, /* NOLINT(misc-no-recursion) */
+                       struct ig_arena *arena, struct ig_json *out, struct ig_err *err)
+{
+    *out = *node;
+    if (node->type != IG_JSON_OBJECT) return true;
+    out->items = ig_arena_array(arena, node->count, sizeof *out->items);
+    if (!out->items) return ig_err_nomem(err);
+    for (uint32_t i = 0; i < node->count; i++) {
+        if (!with_dtype(&node->items[i], dtype, arena, &out->items[i], err)) return false;
+        if (is_dtype_key(node->items[i].key) && node->items[i].type == IG_JSON_STRING)
+            out->items[i].text = ig_slice_of(dtype);
+    }
+    return true;
+}
+
+bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
+                        const struct ig_json **out, struct ig_err *err)
+{
+    const struct ig_json *donor = ig_store_config(m->stores[m->donor]);
+    *out = donor;
+    if (!donor || !m->recipe->has_out_dtype) return true;
+    struct ig_json *copy = ig_arena_new(arena, sizeof *copy);
+    if (!copy) return ig_err_nomem(err);
+    if (!with_dtype(donor, ig_dtype_torch_name(m->recipe->out_dtype), arena, copy, err))
+        return false;
+    *out = copy;
+    return true;
+}
+
+/* ---- README.md ---- */
+
+/* Whether a path could be a model's name on the Hub: "org/name", nothing else. */
+static bool is_hub_name(struct ig_slice path)
+{
+    int slashes = 0;
+    for (size_t i = 0; i < path.len; i++)
+        slashes += path.ptr[i] == '/';
+    return slashes == 1 && path.ptr[0] != '/' && path.ptr[0] != '.' &&
+           path.ptr[path.len - 1] != '/';
+}
+
+static struct ig_slice last_part(struct ig_slice path)
+{
+    while (path.len > 1 && path.ptr[path.len - 1] == '/')
+        path.len--;
+    for (size_t i = path.len; i > 0; i--)
+        if (path.ptr[i - 1] == '/') return ig_slice_make(path.ptr + i, path.len - i);
+    return path;
+}
+
+void merge__write_card(const struct ig_merge *m, const struct merge_output *output,
+                       struct ig_buf *out)
+{
+    const struct ig_recipe *r = m->recipe;
+    bool listed = false;
+    ig_buf_text(out, "---\n");
+    for (int i = 0; i < r->count; i++) {
+        if (!is_hub_name(r->models[i].path)) continue;
+        if (!listed) ig_buf_text(out, "base_model:\n");
+        ig_buf_text(out, "- ");
+        ig_buf_slice(out, r->models[i].path);
+        ig_buf_char(out, '\n');
+        listed = true;
+    }
+    ig_buf_printf(out, "library_name: %s\ntags:\n- merge\n- ingot\n- %s\n",
+                  output->quantize ? "mlx" : "transformers", r->method->name);
+    if (output->quantize) ig_buf_text(out, "- mlx\n");
+    ig_buf_text(out, "---\n# ");
+    ig_buf_slice(out, last_part(ig_slice_of(output->path)));
+    ig_buf_printf(out, "\n\nA merge of %d models, made with ingot %s by the method `%s` (%s)",
+                  r->count, INGOT_VERSION, r->method->name, r->method->summary);
+    if (output->quantize) ig_buf_printf(out, ", quantised as `%s`", output->name);
+    ig_buf_text(out, ".\n\n## Models\n");
+    for (int i = 0; i < r->count; i++) {
+        ig_buf_text(out, "- ");
+        ig_buf_slice(out, r->models[i].path);
+        ig_buf_text(out, i == r->base ? " (base)\n" : "\n");
+    }
+    ig_buf_text(out, "\n## Recipe\n```yaml\n");
+    ig_buf_slice(out, r->text);
+    if (r->text.len && r->text.ptr[r->text.len - 1] != '\n') ig_buf_char(out, '\n');
+    ig_buf_text(
+        out,
+        "```\n\n`ingot.json` holds the fingerprints of the inputs and the digests of the tensors");
+    ig_buf_text(out, m->job.trace ? "; `sketchbook.jsonl` says what went into each.\n" : ".\n");
+}
+
+/* ---- ingot.json and the sketchbook's head ---- */
+
+static void put_key_text(struct ig_json_writer *w, const char *key, struct ig_slice text)
+{
+    ig_json_key(w, key);
+    ig_json_put_text(w, text);
+}
+
+static void put_inputs(const struct ig_merge *m, struct ig_json_writer *w)
+{
+    put_key_text(w, "ingot", ig_slice_of(INGOT_VERSION));
+    put_key_text(w, "method", ig_slice_of(m->recipe->method->name));
+    put_key_text(w, "recipe", m->recipe->text);
+    ig_json_key(w, "models");
+    ig_json_open(w, '[');
+    for (int i = 0; i < m->recipe->count; i++) {
+        ig_json_open(w, '{');
+        put_key_text(w, "model", m->recipe->models[i].path);
+        put_key_text(w, "fingerprint", ig_slice_of(ig_store_fingerprint(m->stores[i])));
+        ig_json_close(w, '}');
+    }
+    ig_json_close(w, ']');
+}
+
+void merge__write_provenance(const struct ig_merge *m, const struct merge_output *output,
+                             struct ig_buf *out)
+{
+    struct ig_json_writer w = {.out = out, .indent = 2};
+    ig_json_open(&w, '{');
+    put_inputs(m, &w);
+    if (output->quantize) {
+        put_key_text(&w, "quantize", ig_slice_of(output->name));
+    } else {
+        ig_json_key(&w, "digests");
+        ig_json_open(&w, '{');
+        for (int64_t i = 0; i < m->count; i++) {
+            struct ig_buf key = {0};
+            ig_buf_slice(&key, m->tensors[i].name);
+            if (key.data)
+                put_key_text(&w, key.data, ig_slice_of(ig_writer_digest(output->writer, i)));
+            ig_buf_release(&key);
+        }
+        ig_json_close(&w, '}');
+    }
+    ig_json_close(&w, '}');
+    ig_buf_char(out, '\n');
+}
+
+void merge__write_sketch_head(const struct ig_merge *m, struct ig_buf *out)
+{
+    struct ig_json_writer w = {.out = out};
+    ig_json_open(&w, '{');
+    put_inputs(m, &w);
+    ig_json_key(&w, "tensors");
+    ig_json_put_int(&w, m->count);
+    ig_json_close(&w, '}');
+    ig_buf_char(out, '\n');
+}

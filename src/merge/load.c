@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * load — the inner loop: stored bytes become rows of f32, blocks of rows go through the method.
+ *
+ * A block is IG_ROWS_BLOCK elements of all inputs: a few KiB each, so that widening, reducing and
+ * rounding happen in the first-level cache. */
+#include "merge/merge_internal.h"
+
+#include "base/size.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define ALIGN 64
+
+/* ---- memory of a thread ---- */
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+struct sizes {
+    size_t raw, cell, row, lanes, state, total;
+};
+
+static struct sizes sizes_of(const struct ig_merge *m)
+{
+    size_t k = (size_t)m->recipe->count;
+    struct sizes s = {.raw = aligned(m->thread_bytes),
+                      .cell = MERGE_CELL * sizeof(double),
+                      .row = IG_ROWS_BLOCK * sizeof(float),
+                      .lanes = aligned(IG_ROWS_PAIRS(k + 1) * IG_ROWS_LANES * sizeof(double)),
+                      .state = aligned(m->recipe->method->state_bytes)};
+    s.total = s.raw + s.cell + s.row * (2 * k + 2) + s.lanes + s.state;
+    return s;
+}
+
+uint64_t merge__worker_bytes(const struct ig_merge *m)
+{
+    return sizes_of(m).total;
+}
+
+bool merge__worker_new(const struct ig_merge *m, struct merge_worker *out, struct ig_err *err)
+{
+    int k = m->recipe->count;
+    struct sizes s = sizes_of(m);
+    char *at = aligned_alloc(ALIGN, s.total);
+    if (!at) return ig_err_nomem(err);
+    out->memory = at;
+    out->raw = (unsigned char *)at;
+    at += s.raw;
+    out->cell = (unsigned char *)at;
+    at += s.cell;
+    for (int i = 0; i < 2 * k + 2; i++, at += s.row) {
+        float *row = (float *)(void *)at;
+        if (i < k)
+            out->rows[i] = row;
+        else if (i < 2 * k + 1)
+            out->spare[i - k] = row;
+        else
+            out->out = row;
+    }
+    out->lanes = (double(*)[IG_ROWS_LANES])(void *)at;
+    out->state = at + s.lanes;
+    return true;
+}
+
+void merge__worker_free(struct merge_worker *worker)
+{
+    free(worker->memory);
+}
+
+/* ---- rows ---- */
+
+static int64_t padded(int64_t count)
+{
+    return (count + 15) / 16 * 16;
+}
+
+/* dtype in a recipe rounds the inputs. */
+static void round_to(const struct merge_engine *e, enum ig_dtype dtype, float *row, int64_t count)
+{
+    unsigned char narrow[IG_ROWS_BLOCK * sizeof(double)];
+    ig_convert_from_f32(&e->convert, dtype, row, narrow, count);
+    ig_convert_to_f32(&e->convert, dtype, narrow, row, count);
+}
+
+static void load_row(const struct merge_engine *e, const struct merge_cell *cell, int input,
+                     int64_t at, int64_t count, float *row)
+{
+    const struct ig_recipe *r = e->m->recipe;
+    enum ig_dtype dtype = cell->task->inputs[input]->dtype;
+    const unsigned char *raw = cell->raw[input] + (size_t)at * ig_dtype_bytes(dtype);
+    ig_convert_to_f32(&e->convert, dtype, raw, row, count);
+    if (r->has_dtype && r->dtype != IG_F32 && r->dtype != dtype) round_to(e, r->dtype, row, count);
+    for (int64_t i = count; i < padded(count); i++)
+        row[i] = 0;
+    if (cell->task->common.nonfinite == MERGE_NONFINITE_ZERO) e->rows.cleanse(row, padded(count));
+}
+
+static void load_block(const struct merge_engine *e, struct merge_worker *w,
+                       const struct merge_cell *cell, int64_t at, int64_t count,
+                       enum merge_rows kind)
+{
+    const struct merge_case *job = &cell->task->job;
+    for (int i = 0; i < job->models; i++)
+        load_row(e, cell, i, at, count, w->rows[i]);
+    for (int i = 0; job->sign_ref >= 0 && i < job->models; i++)
+        if (i != job->sign_ref) e->rows.align(w->rows[i], w->rows[job->sign_ref], padded(count));
+    for (int i = 1; kind == MERGE_ROWS_DELTA && i < job->models; i++)
+        e->rows.subtract(w->rows[i], w->rows[0], padded(count));
+}
+
+static struct merge_block block_of(const struct merge_engine *e, const struct merge_worker *w,
+                                   const struct merge_cell *cell, int64_t at, int64_t count)
+{
+    return (struct merge_block){.job = &cell->task->job,
+                                .ops = &e->rows,
+                                .rows = (const float *const *)w->rows,
+                                .spare = w->spare,
+                                .count = padded(count),
+                                .whole = cell->whole ? cell->whole + cell->first + at : NULL,
+                                .whole_count = cell->whole ? count : 0};
+}
+
+static enum merge_rows kind_of(const struct merge_engine *e, const struct merge_cell *cell,
+                               const void *state, int round)
+{
+    const struct merge_method *method = e->m->recipe->method;
+    return method->rows ? method->rows(&cell->task->job, state, round) : MERGE_ROWS_PLAIN;
+}
+
+void merge__reduce_cell(const struct merge_engine *e, struct merge_worker *w,
+                        const struct merge_cell *cell, const void *state, int round, double *sums,
+                        int count)
+{
+    enum merge_rows kind = kind_of(e, cell, state, round);
+    memset(w->lanes, 0, (size_t)count * sizeof *w->lanes);
+    for (int64_t at = 0; at < cell->count; at += IG_ROWS_BLOCK) {
+        int64_t n = cell->count - at < IG_ROWS_BLOCK ? cell->count - at : IG_ROWS_BLOCK;
+        load_block(e, w, cell, at, n, kind);
+        struct merge_block block = block_of(e, w, cell, at, n);
+        e->m->recipe->method->reduce(&block, state, round, w->lanes);
+    }
+    for (int i = 0; i < count; i++) {
+        const double *l = w->lanes[i];
+        sums[i] = ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+    }
+}
+
+bool merge__map_cell(const struct merge_engine *e, struct merge_worker *w,
+                     const struct merge_cell *cell, const void *state)
+{
+    const struct merge_method *method = e->m->recipe->method;
+    enum merge_rows kind = kind_of(e, cell, state, MERGE_ROUND_MAP);
+    enum ig_dtype dtype = cell->task->job.tensor->dtype;
+    int64_t bad = 0;
+    for (int64_t at = 0; at < cell->count; at += IG_ROWS_BLOCK) {
+        int64_t n = cell->count - at < IG_ROWS_BLOCK ? cell->count - at : IG_ROWS_BLOCK;
+        load_block(e, w, cell, at, n, kind);
+        struct merge_block block = block_of(e, w, cell, at, n);
+        method->map(&block, state, w->out);
+        for (int64_t i = n; i < padded(n); i++)
+            w->out[i] = 0;
+        bad += e->rows.nonfinite(w->out, padded(n));
+        ig_convert_from_f32(&e->convert, dtype, w->out,
+                            w->cell + (size_t)at * ig_dtype_bytes(dtype), n);
+    }
+    return bad == 0;
+}
+
+void merge__convert_cell(const struct merge_engine *e, struct merge_worker *w,
+                         const struct merge_cell *cell, enum ig_dtype from, enum ig_dtype to)
+{
+    const unsigned char *raw = cell->raw[cell->task->source];
+    for (int64_t at = 0; at < cell->count; at += IG_ROWS_BLOCK) {
+        int64_t n = cell->count - at < IG_ROWS_BLOCK ? cell->count - at : IG_ROWS_BLOCK;
+        ig_convert_to_f32(&e->convert, from, raw + (size_t)at * ig_dtype_bytes(from), w->out, n);
+        ig_convert_from_f32(&e->convert, to, w->out, w->cell + (size_t)at * ig_dtype_bytes(to), n);
+    }
+}
+
+int64_t merge__count_nonfinite(const struct merge_engine *e, struct merge_worker *w,
+                               const struct merge_cell *cell, int input)
+{
+    int64_t bad = 0;
+    for (int64_t at = 0; at < cell->count; at += IG_ROWS_BLOCK) {
+        int64_t n = cell->count - at < IG_ROWS_BLOCK ? cell->count - at : IG_ROWS_BLOCK;
+        load_row(e, cell, input, at, n, w->rows[0]);
+        bad += e->rows.nonfinite(w->rows[0], padded(n));
+    }
+    return bad;
+}

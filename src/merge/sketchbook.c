@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * sketchbook — one JSON line for each tensor (docs/formats/sketchbook.md).
+ *
+ * Tensors finish in any order, so lines go to a working file in the partial folder first, each with
+ * the tensor's number before it; an interrupted run finds them there. At the end they are put in
+ * order: the same bytes whatever the threads. A line is written before the tensor is journalled. */
+#include "merge/merge_internal.h"
+
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SKETCH_BYTES_MAX ((size_t)4 << 30)
+#define WORKING_NAME     "sketchbook.partial"
+
+struct merge_sketch {
+    const struct ig_merge *m;
+    pthread_mutex_t lock;
+    char path[IG_PATH_MAX];
+    int fd;
+    uint64_t end; /* of the whole lines */
+    bool *has;
+};
+
+/* "123 {...}\n": the number, and the line without it. False when nothing whole is left. */
+static bool next_line(struct ig_slice text, int64_t count, int64_t *index, struct ig_slice *line,
+                      size_t *whole)
+{
+    const char *end = memchr(text.ptr, '\n', text.len);
+    if (!end) return false;
+    size_t at = 0, n = (size_t)(end - text.ptr);
+    int64_t value = 0;
+    while (at < n && text.ptr[at] >= '0' && text.ptr[at] <= '9' && value < count)
+        value = value * 10 + (text.ptr[at++] - '0');
+    if (at == 0 || at == n || text.ptr[at] != ' ' || value >= count) return false;
+    *index = value;
+    *line = ig_slice_make(text.ptr + at + 1, n - at); /* with the newline */
+    *whole = n + 1;
+    return true;
+}
+
+static bool read_lines(struct merge_sketch *s, struct ig_err *err)
+{
+    struct ig_buf text = {.len_max = SKETCH_BYTES_MAX};
+    if (!ig_file_read(s->path, SKETCH_BYTES_MAX, &text, err)) return false;
+    struct ig_slice line, rest = ig_buf_view(&text);
+    size_t whole;
+    int64_t index;
+    while (next_line(rest, s->m->count, &index, &line, &whole)) {
+        s->has[index] = true;
+        s->end += whole;
+        rest = ig_slice_make(rest.ptr + whole, rest.len - whole);
+    }
+    ig_buf_release(&text);
+    return true;
+}
+
+bool merge__sketch_open(const struct ig_merge *m, struct merge_sketch **out, struct ig_err *err)
+{
+    char folder[IG_PATH_MAX];
+    struct merge_sketch *s = calloc(1, sizeof *s);
+    if (!s) return ig_err_nomem(err);
+    s->m = m;
+    s->fd = -1;
+    pthread_mutex_init(&s->lock, NULL);
+    s->has = calloc((size_t)m->count, sizeof *s->has);
+    bool ok = s->has || ig_err_nomem(err);
+    if (ok &&
+        snprintf(folder, sizeof folder, "%s.partial", m->outputs[0].path) >= (int)sizeof folder)
+        ok = ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", m->outputs[0].path);
+    ok = ok && ig_path_join(s->path, folder, WORKING_NAME, err);
+    if (ok && ig_path_exists(s->path)) ok = read_lines(s, err);
+    if (ok) {
+        s->fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (s->fd < 0) ok = ig_err_errno(err, errno, "cannot create '%s'", s->path);
+    }
+    if (!ok) {
+        merge__sketch_close(s);
+        return false;
+    }
+    *out = s;
+    return true;
+}
+
+void merge__sketch_close(struct merge_sketch *s)
+{
+    if (!s) return;
+    if (s->fd >= 0) close(s->fd);
+    pthread_mutex_destroy(&s->lock);
+    free(s->has);
+    free(s);
+}
+
+bool merge__sketch_has(const struct merge_sketch *s, int64_t index)
+{
+    return s->has[index];
+}
+
+static void write_line(const struct merge_sketch *s, int64_t index, const void *state,
+                       struct ig_buf *out)
+{
+    const struct merge_task *task = &s->m->tasks[index];
+    const struct ig_tensor *t = task->job.tensor;
+    const struct merge_method *method = s->m->recipe->method;
+    struct ig_json_writer w = {.out = out};
+    ig_json_open(&w, '{');
+    ig_json_key(&w, "tensor");
+    ig_json_put_text(&w, t->name);
+    ig_json_key(&w, "shape");
+    ig_json_open(&w, '[');
+    for (int d = 0; d < t->rank; d++)
+        ig_json_put_int(&w, t->shape[d]);
+    ig_json_close(&w, ']');
+    ig_json_key(&w, "role");
+    ig_json_put_text(&w, ig_slice_of(ig_role_name(task->job.place.role)));
+    ig_json_key(&w, "layer");
+    if (task->job.place.layer >= 0)
+        ig_json_put_int(&w, task->job.place.layer);
+    else
+        ig_json_put_null(&w);
+    if (!state) {
+        ig_json_key(&w, "copied");
+        ig_json_put_text(&w, s->m->recipe->models[task->source].path);
+    } else if (method->trace) {
+        method->trace(&task->job, state, &w);
+    }
+    ig_json_close(&w, '}');
+}
+
+bool merge__sketch_add(struct merge_sketch *s, int64_t index, const void *state, struct ig_err *err)
+{
+    struct ig_buf line = {0};
+    ig_buf_printf(&line, "%lld ", (long long)index);
+    write_line(s, index, state, &line);
+    ig_buf_char(&line, '\n');
+    bool ok = ig_buf_ok(&line, err);
+    pthread_mutex_lock(&s->lock);
+    ok = ok && ig_file_pwrite(s->fd, s->path, s->end, line.data, line.len, err);
+    if (ok) {
+        s->end += line.len;
+        s->has[index] = true;
+    }
+    pthread_mutex_unlock(&s->lock);
+    ig_buf_release(&line);
+    return ok;
+}
+
+bool merge__sketch_take(struct merge_sketch *s, struct ig_buf *out, struct ig_err *err)
+{
+    struct ig_buf text = {.len_max = SKETCH_BYTES_MAX};
+    struct ig_slice *lines = calloc((size_t)s->m->count, sizeof *lines), line;
+    int64_t index;
+    size_t whole, end = (size_t)s->end;
+    bool ok = lines || ig_err_nomem(err);
+    ok = ok && ig_file_read(s->path, SKETCH_BYTES_MAX, &text, err);
+    for (size_t at = 0; ok && at < end; at += whole) {
+        if (!next_line(ig_slice_make(text.data + at, end - at), s->m->count, &index, &line, &whole))
+            break;
+        lines[index] = line;
+    }
+    if (ok) {
+        merge__write_sketch_head(s->m, out);
+        for (int64_t i = 0; i < s->m->count; i++)
+            ig_buf_slice(out, lines[i]);
+        ok = ig_buf_ok(out, err);
+    }
+    if (ok && unlink(s->path) != 0) ok = ig_err_errno(err, errno, "cannot remove '%s'", s->path);
+    free(lines);
+    ig_buf_release(&text);
+    return ok;
+}
