@@ -39,6 +39,7 @@ bool store__header_length(const unsigned char *first, uint64_t file_bytes, uint6
                           "the header ends at byte %" PRIu64 ", the file at byte %" PRIu64
                           ": download it again",
                           length + STORE_LENGTH_BYTES, file_bytes);
+    if (length == 0) return ig_err_set(err, IG_ERR_DATA, "the header is empty");
     *out = length;
     return true;
 }
@@ -251,8 +252,9 @@ static bool check_tiling(struct ig_tensor *const *sorted, int64_t count, uint64_
                           data_bytes + data_start);
     if (end < data_bytes)
         return ig_err_set(err, IG_ERR_DATA,
-                          "%" PRIu64 " bytes follow the last tensor, which ends at byte %" PRIu64,
-                          data_bytes - end, end + data_start);
+                          "the tensors end at byte %" PRIu64 ", the file at byte %" PRIu64
+                          ": these bytes belong to no tensor",
+                          end + data_start, data_bytes + data_start);
     return true;
 }
 

@@ -51,12 +51,14 @@ static bool split(struct planner *p, struct ig_err *err)
     struct store_shards *s = p->shards;
     uint64_t limit = shard_limit(plan), filled = 0;
     int count = 1;
+    int64_t first = 0; /* of the current shard */
     for (int64_t i = 0; i < plan->count; i++) {
         struct store_place *place = &s->places[i];
         if (!measure(&plan->tensors[i], &place->bytes, err)) return false;
-        if (filled && (place->bytes > limit || filled > limit - place->bytes)) {
+        if (i > first && (place->bytes > limit || filled > limit - place->bytes)) {
             count++;
             filled = 0;
+            first = i;
         }
         place->shard = count - 1;
         filled += place->bytes;

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <yajl/yajl_parse.h>
 
-#define JSON_DEPTH_MAX 128 /* as serde_json, which reads safetensors' headers */
+#define JSON_DEPTH_MAX 127 /* as serde_json, which reads safetensors' headers */
 
 struct builder {
     struct ig_arena *arena;
@@ -148,8 +148,60 @@ static void fail_as_yajl_says(yajl_handle handle, struct ig_slice text, struct i
         size_t len = strlen(what);
         if (len && what[len - 1] == '.') what[len - 1] = '\0';
     }
+    if (strcmp(what, "premature EOF") == 0) at = text.len; /* yajl names the last token's start */
     fail_at(text, at, what, err);
     yajl_free_error(handle, said);
+}
+
+/* Four hex digits, or -1. */
+static int hex4(const char *p, const char *end)
+{
+    int value = 0;
+    if (end - p < 4) return -1;
+    for (int i = 0; i < 4; i++) {
+        int c = p[i] | 0x20;
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (digit < 0) return -1;
+        value = value << 4 | digit;
+    }
+    return value;
+}
+
+/* The first escape of half a surrogate pair, which yajl would turn into '?'; text.len if none. */
+static size_t find_half_pair(struct ig_slice text)
+{
+    const char *end = text.ptr + text.len, *p = text.ptr;
+    while (p < end && (p = memchr(p, '\\', (size_t)(end - p)))) {
+        int code = end - p >= 2 && p[1] == 'u' ? hex4(p + 2, end) : 0;
+        if (code < 0xD800 || code > 0xDFFF) {
+            p += 2;
+            continue;
+        }
+        int low =
+            code < 0xDC00 && end - p >= 12 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8, end) : 0;
+        if (low < 0xDC00 || low > 0xDFFF) return (size_t)(p - text.ptr);
+        p += 12;
+    }
+    return text.len;
+}
+
+/* What yajl lets pass and the grammar does not; false with the error set. */
+static bool check_bytes(struct ig_slice text, struct ig_err *err)
+{
+    size_t bad = ig_utf8_check(text);
+    if (bad < text.len) {
+        fail_at(text, bad, "invalid UTF-8", err);
+        return false;
+    }
+    for (const char *space = "\v\f"; *space && text.len; space++) {
+        const char *found = memchr(text.ptr, *space, text.len);
+        if (!found) continue;
+        fail_at(text, (size_t)(found - text.ptr), "invalid character", err);
+        return false;
+    }
+    bad = text.len ? find_half_pair(text) : 0;
+    if (bad < text.len) fail_at(text, bad, "half of a surrogate pair", err);
+    return bad == text.len;
 }
 
 struct ig_json *ig_json_parse(struct ig_slice text, struct ig_arena *arena, struct ig_err *err)
@@ -165,11 +217,7 @@ struct ig_json *ig_json_parse(struct ig_slice text, struct ig_arena *arena, stru
         .yajl_start_array = on_open_array,
         .yajl_end_array = on_close,
     };
-    size_t bad = ig_utf8_check(text);
-    if (bad < text.len) {
-        fail_at(text, bad, "invalid UTF-8", err);
-        return NULL;
-    }
+    if (!check_bytes(text, err)) return NULL;
     struct builder b = {.arena = arena};
     struct ig_json *root = NULL;
     yajl_handle handle = yajl_alloc(&callbacks, NULL, &b);

@@ -1,21 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * store — model folders written and read back. */
-#include "base/file.h"
-#include "check.h"
 #include "ingot/store.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-static char tmp[64]; /* a folder of this run's own, removed at its end */
-
-static const char *in_tmp(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", tmp, name);
-    return path;
-}
+#include "scratch.h"
 
 static struct ig_tensor tensor(const char *name, enum ig_dtype dtype, int rank, int64_t a,
                                int64_t b)
@@ -54,7 +40,7 @@ static void written_folder_reads_back(void **state)
     const int64_t count = sizeof tensors / sizeof *tensors;
     for (int layout = 0; layout < 2; layout++) {
         for (uint64_t limit = 0; limit <= 6500; limit += 6500) {
-            struct ig_writer_plan plan = {.out = in_tmp("model"),
+            struct ig_writer_plan plan = {.out = scratch("model"),
                                           .tensors = tensors,
                                           .count = count,
                                           .layout = (enum ig_layout)layout,
@@ -69,8 +55,8 @@ static void written_folder_reads_back(void **state)
                 &err);
             check_ok(ig_writer_finish(writer, &err), &err);
             ig_writer_close(writer);
-            assert_false(ig_path_exists(in_tmp("model.partial")));
-            check_ok(ig_store_open(in_tmp("model"), &store, &err), &err);
+            assert_false(ig_path_exists(scratch("model.partial")));
+            check_ok(ig_store_open(scratch("model"), &store, &err), &err);
             assert_int_equal(ig_store_count(store), count);
             assert_int_equal(ig_store_file_count(store), limit ? 2 : 1);
             assert_int_equal(ig_store_bytes(store), 6000 + 252 + 13 + 8 + 600);
@@ -87,23 +73,9 @@ static void written_folder_reads_back(void **state)
             }
             assert_null(ig_store_find(store, ig_slice_of("absent")));
             ig_store_close(store);
-            check_ok(ig_dir_remove(in_tmp("model"), &err), &err);
+            check_ok(ig_dir_remove(scratch("model"), &err), &err);
         }
     }
-}
-
-static int make_tmp(void **state)
-{
-    (void)state;
-    snprintf(tmp, sizeof tmp, "/tmp/ingot-store-XXXXXX");
-    return mkdtemp(tmp) ? 0 : -1;
-}
-
-static int drop_tmp(void **state)
-{
-    (void)state;
-    struct ig_err err;
-    return ig_dir_remove(tmp, &err) ? 0 : -1;
 }
 
 int main(void)
@@ -111,5 +83,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(written_folder_reads_back),
     };
-    return cmocka_run_group_tests(tests, make_tmp, drop_tmp);
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

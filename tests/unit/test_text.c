@@ -58,7 +58,11 @@ static void json_refuses(void **state)
         {"{\"a\" 1}", "JSON, line 1"},
         {"// no\n1", "JSON, line 1"},
         {"[\"a\nb\"]", "JSON, line"},
-        {"[1", "JSON, line 1"},
+        {"[1", "JSON, line 1, column 3: premature EOF"},
+        {"[\v1]", "JSON, line 1, column 2: invalid character"},
+        {"[\"\\ud800\"]", "line 1, column 3: half of a surrogate pair"},
+        {"[\"\\\\\\udc00\"]", "line 1, column 5: half of a surrogate pair"},
+        {"[\"\\ud800\\ud800\"]", "line 1, column 3: half of a surrogate pair"},
         {"{'a':1}", "JSON, line 1"},
         {"NaN", "JSON, line 1"},
     };

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * bpe — merging a word's symbols: always the pair of lowest rank, leftmost on a tie, until no pair
+ * has a rank. (Sennrich et al. 2016; order as in Hugging Face's tokenizers.)
+ *
+ * Short words, nearly all of them, look for the minimum in an array. Long ones keep a heap of
+ * (rank, position) and a linked list of symbols, so that no input takes quadratic time; an entry of
+ * the heap is stale when its rank is not the one that its position has now. */
+#include "token/token_internal.h"
+
+#include <stdlib.h>
+
+#define SHORT_WORD 64 /* above it the heap is faster */
+#define NO_PAIR    UINT64_MAX
+
+bool token__merges_init(struct token__merges *merges, uint32_t count, struct ig_err *err)
+{
+    *merges = (struct token__merges){.bits = 4, .count = count};
+    while (((size_t)1 << merges->bits) / 2 < count)
+        merges->bits++;
+    size_t cap = (size_t)1 << merges->bits;
+    merges->pairs = malloc(cap * sizeof(*merges->pairs));
+    merges->ranks = malloc(cap * sizeof(*merges->ranks));
+    merges->products = calloc((size_t)count + 1, sizeof(*merges->products));
+    if (!merges->pairs || !merges->ranks || !merges->products) return ig_err_nomem(err);
+    memset(merges->pairs, 0xFF, cap * sizeof(*merges->pairs));
+    return true;
+}
+
+void token__merges_release(struct token__merges *merges)
+{
+    free(merges->pairs);
+    free(merges->ranks);
+    free(merges->products);
+    *merges = (struct token__merges){0};
+}
+
+/* Where the pair is, or the free place where it belongs. */
+static inline size_t place_of(const struct token__merges *merges, uint64_t pair)
+{
+    size_t mask = ((size_t)1 << merges->bits) - 1;
+    size_t i = (size_t)((pair ^ pair >> 29) * 0x9E3779B97F4A7C15ull >> (64 - merges->bits));
+    while (merges->pairs[i] != pair && merges->pairs[i] != NO_PAIR)
+        i = (i + 1) & mask;
+    return i;
+}
+
+void token__merges_put(struct token__merges *merges, uint32_t left, uint32_t right, uint32_t rank,
+                       uint32_t product)
+{
+    uint64_t pair = (uint64_t)left << 32 | right;
+    size_t i = place_of(merges, pair);
+    merges->pairs[i] = pair;
+    merges->ranks[i] = rank;
+    merges->products[rank] = product;
+}
+
+static inline uint32_t rank_of(const struct token__merges *merges, int32_t left, int32_t right)
+{
+    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    size_t i = place_of(merges, pair);
+    return merges->pairs[i] == pair ? merges->ranks[i] : TOKEN_NO_RANK;
+}
+
+uint32_t token__merges_rank(const struct token__merges *merges, uint32_t left, uint32_t right)
+{
+    return rank_of(merges, (int32_t)left, (int32_t)right);
+}
+
+static size_t merge_short(const struct token__merges *merges, int32_t *symbols, size_t count)
+{
+    uint32_t ranks[SHORT_WORD]; /* ranks[i]: of symbols i and i + 1 */
+    for (size_t i = 0; i + 1 < count; i++)
+        ranks[i] = rank_of(merges, symbols[i], symbols[i + 1]);
+    while (count > 1) {
+        size_t best = 0;
+        for (size_t i = 1; i + 1 < count; i++)
+            best = ranks[i] < ranks[best] ? i : best;
+        if (ranks[best] == TOKEN_NO_RANK) break;
+        symbols[best] = (int32_t)merges->products[ranks[best]];
+        count--;
+        for (size_t i = best + 1; i < count; i++) {
+            symbols[i] = symbols[i + 1];
+            ranks[i - 1] = ranks[i];
+        }
+        if (best + 1 < count) ranks[best] = rank_of(merges, symbols[best], symbols[best + 1]);
+        if (best > 0) ranks[best - 1] = rank_of(merges, symbols[best - 1], symbols[best]);
+    }
+    return count;
+}
+
+/* A binary heap of rank << 32 | position: the least item is the next merge. */
+static void heap_push(uint64_t *heap, size_t *count, uint64_t item)
+{
+    size_t at = (*count)++;
+    for (size_t parent; at > 0 && heap[parent = (at - 1) / 2] > item; at = parent)
+        heap[at] = heap[parent];
+    heap[at] = item;
+}
+
+static void heap_sink(uint64_t *heap, size_t count, size_t at)
+{
+    uint64_t item = heap[at];
+    for (size_t child; (child = 2 * at + 1) < count; at = child) {
+        child += child + 1 < count && heap[child + 1] < heap[child];
+        if (heap[child] >= item) break;
+        heap[at] = heap[child];
+    }
+    heap[at] = item;
+}
+
+static bool heap_reserve(struct token__heap *room, size_t count, struct ig_err *err)
+{
+    if (count <= room->cap) return true;
+    token__heap_release(room);
+    /* Each symbol brings one entry, and each of the fewer merges two more. */
+    room->items = malloc(3 * count * sizeof(*room->items));
+    room->prev = malloc(count * sizeof(*room->prev));
+    room->next = malloc(count * sizeof(*room->next));
+    room->ranks = malloc(count * sizeof(*room->ranks));
+    if (!room->items || !room->prev || !room->next || !room->ranks) return ig_err_nomem(err);
+    room->cap = count;
+    return true;
+}
+
+void token__heap_release(struct token__heap *room)
+{
+    free(room->items);
+    free(room->prev);
+    free(room->next);
+    free(room->ranks);
+    *room = (struct token__heap){0};
+}
+
+/* The pair at `left` has changed: notes its rank, and queues it when it can merge. */
+static void queue_pair(const struct token__merges *merges, struct token__heap *room,
+                       const int32_t *symbols, uint32_t left, size_t *queued)
+{
+    uint32_t right = room->next[left];
+    room->ranks[left] =
+        right == UINT32_MAX ? TOKEN_NO_RANK : rank_of(merges, symbols[left], symbols[right]);
+    if (room->ranks[left] == TOKEN_NO_RANK) return;
+    heap_push(room->items, queued, (uint64_t)room->ranks[left] << 32 | left);
+}
+
+static size_t merge_long(const struct token__merges *merges, struct token__heap *room,
+                         int32_t *symbols, uint32_t count)
+{
+    size_t queued = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        room->prev[i] = i - 1; /* UINT32_MAX at the ends */
+        room->next[i] = i + 1 < count ? i + 1 : UINT32_MAX;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        queue_pair(merges, room, symbols, i, &queued);
+    while (queued) {
+        uint64_t top = room->items[0];
+        room->items[0] = room->items[--queued];
+        if (queued) heap_sink(room->items, queued, 0);
+        uint32_t rank = (uint32_t)(top >> 32), left = (uint32_t)top;
+        if (room->ranks[left] != rank) continue;
+        uint32_t right = room->next[left], after = room->next[right], before = room->prev[left];
+        symbols[left] = (int32_t)merges->products[rank];
+        room->next[left] = after;
+        room->ranks[right] = TOKEN_NO_RANK;
+        if (after != UINT32_MAX) room->prev[after] = left;
+        queue_pair(merges, room, symbols, left, &queued);
+        if (before != UINT32_MAX) queue_pair(merges, room, symbols, before, &queued);
+    }
+    size_t kept = 0;
+    for (uint32_t i = 0; i != UINT32_MAX; i = room->next[i])
+        symbols[kept++] = symbols[i];
+    return kept;
+}
+
+bool token__bpe_merge(const struct token__merges *merges, struct token__heap *room,
+                      int32_t *symbols, size_t *count, struct ig_err *err)
+{
+    if (*count <= SHORT_WORD) {
+        *count = merge_short(merges, symbols, *count);
+        return true;
+    }
+    if (!heap_reserve(room, *count, err)) return false;
+    *count = merge_long(merges, room, symbols, (uint32_t)*count);
+    return true;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * token_encode — from text to ids. Each stage hands its segments to the next one; no stage sees
+ * past the segment that it was given. */
+#include "text/utf8.h"
+#include "token/token_internal.h"
+
+struct encoder {
+    const struct ig_tokenizer *t;
+    struct ig_ids *ids;
+    struct token__heap heap;
+    struct token__norm_room norm;
+    struct ig_buf prefixed;
+    const char *readable_end; /* of the memory that the segment lies in */
+    struct ig_err *err;
+};
+
+/* Splits by all steps in turn, depth first: level n cuts the piece that level n - 1 gave. */
+static bool encode_pieces(struct encoder *e, struct ig_slice text)
+{
+    struct {
+        const char *p, *end;
+    } level[TOKEN_STEPS_MAX + 1];
+    int last = e->t->step_count, depth = 0;
+    level[0].p = text.ptr;
+    level[0].end = text.ptr + text.len;
+    while (depth >= 0) {
+        const char *p = level[depth].p, *end = level[depth].end;
+        if (p == end) {
+            depth--;
+            continue;
+        }
+        if (depth == last) {
+            struct ig_slice word = ig_slice_make(p, (size_t)(end - p));
+            if (!token__word_ids(e->t, &e->heap, word, e->readable_end, e->ids, e->err))
+                return false;
+            depth--;
+            continue;
+        }
+        const struct token__step *step = &e->t->steps[depth];
+        level[depth].p = step->next(step, p, end);
+        depth++;
+        level[depth].p = p;
+        level[depth].end = level[depth - 1].p;
+    }
+    return true;
+}
+
+static bool encode_segment(struct encoder *e, struct ig_slice text)
+{
+    if (text.len == 0) return true;
+    if (!e->t->prefix_space || text.ptr[0] == ' ') return encode_pieces(e, text);
+    const char *readable_end = e->readable_end;
+    ig_buf_clear(&e->prefixed);
+    ig_buf_char(&e->prefixed, ' ');
+    ig_buf_slice(&e->prefixed, text);
+    if (!ig_buf_ok(&e->prefixed, e->err)) return false;
+    e->readable_end = e->prefixed.data + e->prefixed.len;
+    bool ok = encode_pieces(e, ig_buf_view(&e->prefixed));
+    e->readable_end = readable_end;
+    return ok;
+}
+
+/* Cuts the matcher's tokens out of the text and hands the rest to `next`. */
+static bool cut_added(struct encoder *e, const struct token__matcher *matcher, struct ig_slice text,
+                      bool (*next)(struct encoder *e, struct ig_slice segment))
+{
+    const char *taken = text.ptr, *end = text.ptr + text.len, *from = text.ptr;
+    struct token__match match;
+    while (token__matcher_next(matcher, e->t->added, text, from, taken, &match)) {
+        if (match.start > taken && !next(e, ig_slice_make(taken, (size_t)(match.start - taken))))
+            return false;
+        if (!token__ids_put(e->ids, e->t->added[match.added].id, e->err)) return false;
+        taken = match.end;
+        from = match.resume;
+    }
+    return taken >= end || next(e, ig_slice_make(taken, (size_t)(end - taken)));
+}
+
+static bool encode_normalized(struct encoder *e, struct ig_slice text)
+{
+    struct ig_slice normal;
+    const char *readable_end = e->readable_end;
+    if (!token__normalize(e->t->norms, e->t->norm_count, text, &e->norm, &normal, e->err))
+        return false;
+    if (normal.ptr != text.ptr) e->readable_end = normal.ptr + normal.len;
+    bool ok = cut_added(e, &e->t->normalized, normal, encode_segment);
+    e->readable_end = readable_end;
+    return ok;
+}
+
+bool ig_tokenizer_encode(const struct ig_tokenizer *t, struct ig_slice text, bool add_special,
+                         struct ig_ids *out, struct ig_err *err)
+{
+    struct encoder e = {.t = t, .ids = out, .err = err};
+    struct ig_buf repaired = {0};
+    size_t count_before = out->count;
+    bool ok = false;
+    if (ig_utf8_check(text) < text.len) {
+        ig_utf8_repair(&repaired, text);
+        if (!ig_buf_ok(&repaired, err)) goto done;
+        text = ig_buf_view(&repaired);
+    }
+    if (text.len >= TOKEN_TEXT_MAX) {
+        ig_err_set(err, IG_ERR_USAGE, "a text of %zu bytes is too long to encode at once",
+                   text.len);
+        goto done;
+    }
+    for (int i = 0; add_special && i < t->before_count; i++)
+        if (!token__ids_put(out, t->before[i], err)) goto done;
+    e.readable_end = text.ptr + text.len;
+    if (text.len && !cut_added(&e, &t->raw, text, encode_normalized)) goto done;
+    for (int i = 0; add_special && i < t->after_count; i++)
+        if (!token__ids_put(out, t->after[i], err)) goto done;
+    ok = true;
+done:
+    if (!ok) out->count = count_before;
+    ig_buf_release(&repaired);
+    ig_buf_release(&e.prefixed);
+    token__heap_release(&e.heap);
+    token__norm_room_release(&e.norm);
+    return ok;
+}

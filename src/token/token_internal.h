@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * token_internal — a tokenizer in memory, and what the room's files offer each other.
+ *
+ * Text goes through: added tokens (raw) → normalizers → added tokens (normalized) → split steps →
+ * BPE. Byte-level vocabularies are translated to raw bytes once, at load, so that text never is. */
+#pragma once
+#include "base/arena.h"
+#include "base/map.h"
+#include "ingot/token.h"
+
+struct ig_json;
+
+#define TOKEN_IDS_MAX     (1 << 22)         /* the largest known vocabularies have 0.26 M entries */
+#define TOKEN_STEPS_MAX   8                 /* of each kind; real files have up to 4 */
+#define TOKEN_TEXT_MAX    ((size_t)1 << 31) /* positions in a word are 32-bit */
+#define TOKEN_NO_RANK     UINT32_MAX
+#define TOKEN_SPECIAL_MAX 16 /* ids that the post-processor puts on one side; real files: 2 */
+
+/* ---- vocab.c: from bytes to ids. Texts up to 12 bytes sit in the slots themselves. */
+
+struct token__short_slot {
+    uint64_t low;  /* bytes 0-7, zero-padded */
+    uint32_t high; /* bytes 8-11 */
+    uint32_t tail; /* id << 5 | whole << 4 | length; 0: free */
+};
+struct token__long_slot {
+    uint32_t hash;
+    uint32_t tail; /* id << 5 | whole << 4 | 1; 0: free */
+};
+struct token__vocab {
+    struct token__short_slot *shorts;
+    struct token__long_slot *longs;
+    unsigned short_bits, long_bits;
+    const struct ig_slice *texts; /* by id: the bytes that the table was built from */
+};
+/* A table for the texts that are not {NULL, 0}; it keeps pointing at them. */
+IG_MUST_CHECK bool token__vocab_init(struct token__vocab *vocab, const struct ig_slice *texts,
+                                     int32_t count, struct ig_err *err);
+void token__vocab_release(struct token__vocab *vocab);
+/* The id, or -1. *whole: BPE of these bytes gives this one token. readable_end: where the memory
+ * that text lies in ends; reading is faster when it is not near. */
+int32_t token__vocab_find(const struct token__vocab *vocab, struct ig_slice text,
+                          const char *readable_end, bool *whole);
+void token__vocab_set_whole(struct token__vocab *vocab, struct ig_slice text);
+
+/* ---- bpe.c: merging. */
+
+struct token__merges {
+    uint64_t *pairs; /* left << 32 | right; open addressing */
+    uint32_t *ranks; /* beside pairs */
+    unsigned bits;
+    uint32_t *products; /* by rank */
+    uint32_t count;     /* ranks */
+};
+IG_MUST_CHECK bool token__merges_init(struct token__merges *merges, uint32_t count,
+                                      struct ig_err *err);
+void token__merges_release(struct token__merges *merges);
+/* A repeated pair: the last one counts. */
+void token__merges_put(struct token__merges *merges, uint32_t left, uint32_t right, uint32_t rank,
+                       uint32_t product);
+uint32_t token__merges_rank(const struct token__merges *merges, uint32_t left, uint32_t right);
+
+struct token__heap {
+    uint64_t *items;
+    uint32_t *prev, *next, *ranks;
+    size_t cap; /* symbols that there is room for */
+};
+void token__heap_release(struct token__heap *heap);
+/* Merges the symbols in place until no pair has a rank; *count becomes smaller. */
+IG_MUST_CHECK bool token__bpe_merge(const struct token__merges *merges, struct token__heap *heap,
+                                    int32_t *symbols, size_t *count, struct ig_err *err);
+
+/* ---- added.c: tokens that are cut out of the text before anything else. */
+
+enum token__added_flag {
+    ADDED_SPECIAL = 1,
+    ADDED_LSTRIP = 2,
+    ADDED_RSTRIP = 4,
+    ADDED_SINGLE_WORD = 8,
+    ADDED_NORMALIZED = 16,
+};
+struct token__added {
+    struct ig_slice content;
+    struct ig_slice pattern; /* what is looked for: content, or its normalized form */
+    int32_t id;
+    unsigned flags;
+};
+struct token__trie_node {
+    uint32_t child, sibling; /* 0: none */
+    int32_t added;           /* index of the token that ends here, or -1 */
+    unsigned char byte;
+};
+struct token__matcher {
+    struct token__trie_node *nodes; /* node 0 is the root */
+    uint32_t count, cap;
+    uint32_t first[256]; /* the root's children */
+    int first_only;      /* the byte that every pattern starts with, or -1 */
+    bool any;
+};
+IG_MUST_CHECK bool token__matcher_add(struct token__matcher *matcher, struct ig_slice pattern,
+                                      int32_t added, struct ig_err *err);
+void token__matcher_release(struct token__matcher *matcher);
+struct token__match {
+    const char *start, *end; /* what is cut out, swallowed white space included */
+    const char *resume;      /* where the search goes on */
+    int32_t added;
+};
+/* The next added token in [from, end) of a segment; text before `taken` belongs to an earlier one.
+ */
+bool token__matcher_next(const struct token__matcher *matcher, const struct token__added *added,
+                         struct ig_slice segment, const char *from, const char *taken,
+                         struct token__match *out);
+
+/* ---- normalize.c */
+
+enum token__norm_kind { NORM_NFC, NORM_PREPEND, NORM_REPLACE };
+struct token__norm {
+    enum token__norm_kind kind;
+    struct ig_slice pattern, content;
+};
+struct token__codes {
+    int32_t *items;
+    size_t count, cap;
+};
+struct token__norm_room {
+    struct ig_buf buf[2];
+    struct token__codes codes;
+};
+void token__norm_room_release(struct token__norm_room *room);
+/* *out is text itself when nothing changes, else it lies in the room until the next call. */
+IG_MUST_CHECK bool token__normalize(const struct token__norm *norms, int count,
+                                    struct ig_slice text, struct token__norm_room *room,
+                                    struct ig_slice *out, struct ig_err *err);
+/* nfc.c: appends the canonical composition of text (valid UTF-8); false when it is that already,
+ * and then nothing is appended. Failure is in room->codes or out: check both with ..._ok. */
+IG_MUST_CHECK bool token__nfc(struct ig_slice text, struct token__codes *codes, struct ig_buf *out,
+                              bool *changed, struct ig_err *err);
+
+/* ---- scan.c: split steps. A step cuts what it is given into pieces, from left to right. */
+
+struct token__step {
+    const char *(*next)(const struct token__step *step, const char *p, const char *end);
+    unsigned mask;  /* class bits of isolated characters */
+    int digits_max; /* characters in a number piece */
+};
+/* The scanner of a regex that is known by its exact text, or false. */
+bool token__step_of_regex(struct ig_slice regex, struct token__step *out);
+struct token__step token__step_gpt2(void);
+/* Each character of the classes is a piece, or each run of them. */
+struct token__step token__step_isolate(unsigned mask, bool runs);
+
+/* ---- word.c: from a piece of text to ids. */
+
+IG_MUST_CHECK bool token__ids_reserve(struct ig_ids *ids, size_t more, struct ig_err *err);
+IG_MUST_CHECK bool token__ids_put(struct ig_ids *ids, int32_t id, struct ig_err *err);
+/* Appends the ids of a word of at least one byte. */
+IG_MUST_CHECK bool token__word_ids(const struct ig_tokenizer *t, struct token__heap *heap,
+                                   struct ig_slice word, const char *readable_end,
+                                   struct ig_ids *ids, struct ig_err *err);
+/* Marks the tokens that may be taken whole. */
+IG_MUST_CHECK bool token__find_whole(struct ig_tokenizer *t, struct ig_err *err);
+
+/* ---- load_*.c: from JSON to a tokenizer. Errors name the place inside the file. */
+
+IG_MUST_CHECK bool token__load_model(struct ig_tokenizer *t, const struct ig_json *model,
+                                     struct ig_err *err);
+IG_MUST_CHECK bool token__load_normalizer(struct ig_tokenizer *t, const struct ig_json *node,
+                                          struct ig_err *err);
+IG_MUST_CHECK bool token__load_pre_tokenizer(struct ig_tokenizer *t, const struct ig_json *node,
+                                             struct ig_err *err);
+IG_MUST_CHECK bool token__load_post_processor(struct ig_tokenizer *t, const struct ig_json *node,
+                                              struct ig_err *err);
+IG_MUST_CHECK bool token__load_decoder(struct ig_tokenizer *t, const struct ig_json *node,
+                                       struct ig_err *err);
+/* added_tokens of tokenizer.json (an array), or added_tokens_decoder of tokenizer_config.json (an
+ * object whose keys are ids). */
+IG_MUST_CHECK bool token__load_added(struct ig_tokenizer *t, const struct ig_json *node,
+                                     struct ig_err *err);
+IG_MUST_CHECK bool token__load_config(struct ig_tokenizer *t, const struct ig_json *config,
+                                      struct ig_err *err);
+/* The id of a token as the file writes it, or -1. */
+int32_t token__content_id(const struct ig_tokenizer *t, struct ig_slice content);
+/* GPT-2's alphabet: text as bytes into out (room for text.len); false when a character is not in
+ * it. */
+bool token__alphabet_bytes(struct ig_slice text, char *out, size_t *len);
+IG_MUST_CHECK bool token__warn(struct ig_tokenizer *t, struct ig_err *err, const char *format, ...)
+    IG_PRINTF(3, 4);
+
+/* ---- the tokenizer */
+
+enum token__decode_kind { DECODE_BYTE_LEVEL, DECODE_SPACES };
+#define TOKEN_NAMED_COUNT 7
+extern const char *const token__names[TOKEN_NAMED_COUNT]; /* "bos", "eos", ... */
+
+struct ig_tokenizer {
+    struct ig_arena arena;     /* texts, warnings */
+    int32_t size;              /* largest id + 1 */
+    int32_t vocab_count;       /* entries of the model's vocabulary */
+    struct ig_slice *contents; /* by id, as the file writes them; {NULL, 0}: no such id */
+    struct ig_slice *bytes;    /* by id, what the id decodes to */
+    struct token__vocab vocab;
+    struct token__merges merges;
+    int32_t byte_ids[256]; /* the token of one byte: itself, or else <0xNN>; -1: there is none */
+    bool byte_level;       /* text is split into bytes, and the vocabulary is written in GPT-2's
+                              alphabet of 256 characters */
+    bool byte_fallback, ignore_merges;
+    int32_t unk_id; /* -1: unknown characters are dropped */
+    bool fuse_unk;
+    struct token__norm norms[TOKEN_STEPS_MAX];
+    int norm_count;
+    bool prefix_space;
+    struct token__step steps[TOKEN_STEPS_MAX];
+    int step_count;
+    enum token__decode_kind decode;
+    struct token__added *added;
+    int32_t added_count;
+    struct ig_map odd_ids;     /* vocabulary entries outside the alphabet: content → id */
+    struct ig_map added_index; /* content → index in added */
+    unsigned char *special;    /* by id */
+    struct token__matcher raw, normalized;
+    int32_t before[TOKEN_SPECIAL_MAX], after[TOKEN_SPECIAL_MAX];
+    int before_count, after_count;
+    struct ig_slice named[TOKEN_NAMED_COUNT];
+    const char **warnings;
+    int warning_count;
+};

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * word — the ids of one piece of text: the vocabulary when the piece is a token, else BPE.
+ *
+ * The short cut is exact only for tokens whose own bytes BPE turns into that token again; most
+ * files have no other token, but some do, so each is tried at load. With ignore_merges every token
+ * may be taken whole. */
+#include "text/utf8.h"
+#include "token/token_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+bool token__ids_reserve(struct ig_ids *ids, size_t more, struct ig_err *err)
+{
+    if (ids->cap - ids->count >= more) return true;
+    size_t cap = ids->cap ? ids->cap * 2 : 64;
+    if (cap - ids->count < more) cap = ids->count + more;
+    int32_t *items = realloc(ids->items, cap * sizeof(*items));
+    if (!items) return ig_err_nomem(err);
+    ids->items = items;
+    ids->cap = cap;
+    return true;
+}
+
+bool token__ids_put(struct ig_ids *ids, int32_t id, struct ig_err *err)
+{
+    if (!token__ids_reserve(ids, 1, err)) return false;
+    ids->items[ids->count++] = id;
+    return true;
+}
+
+/* The tokens <0xNN> of a character's bytes; false when one of them is not in the vocabulary. */
+static bool fall_back(const struct ig_tokenizer *t, const char *p, int length, int32_t *out)
+{
+    for (int i = 0; i < length; i++) {
+        out[i] = t->byte_ids[(unsigned char)p[i]];
+        if (out[i] < 0) return false;
+    }
+    return true;
+}
+
+/* Start symbols of a vocabulary of characters. An unknown character is one <unk>, or with fuse_unk
+ * a run of them is; the pending <unk> of a run is written before the next known character, but not
+ * before bytes: that is the reference's order. */
+static size_t symbols_of_characters(const struct ig_tokenizer *t, struct ig_slice word,
+                                    int32_t *out)
+{
+    const char *end = word.ptr + word.len;
+    size_t count = 0;
+    bool pending = false, whole;
+    for (int length; word.ptr < end; word.ptr += length) {
+        ig_utf8_next(word.ptr, end, &length);
+        int32_t id = token__vocab_find(&t->vocab, ig_slice_make(word.ptr, (size_t)length),
+                                       word.ptr + length, &whole);
+        if (id >= 0) {
+            if (pending) out[count++] = t->unk_id;
+            pending = false;
+            out[count++] = id;
+        } else if (t->byte_fallback && fall_back(t, word.ptr, length, out + count)) {
+            count += (size_t)length;
+        } else if (t->unk_id >= 0) {
+            if (pending && !t->fuse_unk) out[count++] = t->unk_id;
+            pending = true;
+        }
+    }
+    if (pending) out[count++] = t->unk_id;
+    return count;
+}
+
+static size_t symbols_of_bytes(const struct ig_tokenizer *t, struct ig_slice word, int32_t *out)
+{
+    size_t count = 0;
+    bool after_unk = false;
+    for (size_t i = 0; i < word.len; i++) {
+        int32_t id = t->byte_ids[(unsigned char)word.ptr[i]];
+        bool unk = id < 0;
+        if (unk) id = after_unk && t->fuse_unk ? -1 : t->unk_id;
+        after_unk = unk;
+        if (id >= 0) out[count++] = id;
+    }
+    return count;
+}
+
+static bool merge_word(const struct ig_tokenizer *t, struct token__heap *heap, struct ig_slice word,
+                       int32_t *out, size_t *count, struct ig_err *err)
+{
+    *count = t->byte_level ? symbols_of_bytes(t, word, out) : symbols_of_characters(t, word, out);
+    return token__bpe_merge(&t->merges, heap, out, count, err);
+}
+
+bool token__word_ids(const struct ig_tokenizer *t, struct token__heap *heap, struct ig_slice word,
+                     const char *readable_end, struct ig_ids *ids, struct ig_err *err)
+{
+    bool whole;
+    int32_t id = token__vocab_find(&t->vocab, word, readable_end, &whole);
+    if (!token__ids_reserve(ids, word.len, err)) return false;
+    if (id >= 0 && whole) {
+        ids->items[ids->count++] = id;
+        return true;
+    }
+    size_t count;
+    if (!merge_word(t, heap, word, ids->items + ids->count, &count, err)) return false;
+    ids->count += count;
+    return true;
+}
+
+bool token__find_whole(struct ig_tokenizer *t, struct ig_err *err)
+{
+    struct token__heap heap = {0};
+    struct ig_ids ids = {0};
+    bool ok = false;
+    for (int32_t id = 0; id < t->size; id++) {
+        struct ig_slice word = t->vocab.texts[id];
+        size_t count;
+        bool known;
+        if (word.len == 0) continue;
+        if (!t->ignore_merges) {
+            if (!token__ids_reserve(&ids, word.len, err)) goto done;
+            if (!merge_word(t, &heap, word, ids.items, &count, err)) goto done;
+            if (count != 1 || ids.items[0] != id) continue;
+        }
+        if (token__vocab_find(&t->vocab, word, word.ptr + word.len, &known) == id)
+            token__vocab_set_whole(&t->vocab, word);
+    }
+    ok = true;
+done:
+    token__heap_release(&heap);
+    ig_ids_release(&ids);
+    return ok;
+}
