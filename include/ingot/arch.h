@@ -25,6 +25,8 @@ struct ig_place {
     bool linear;            /* the .weight of a Linear, an Embedding or an expert stack */
     struct ig_slice prefix; /* what stands before the first name that matters: "model." */
     struct ig_slice module; /* the name without its last component: "model.layers.0.mlp.down_proj" */
+    struct ig_slice part;   /* the module within its layer, or within the root: "mlp.down_proj" */
+    bool known;             /* the family's list has it; true for all of a family without a list */
 };
 
 enum ig_rope { IG_ROPE_PLAIN, IG_ROPE_LINEAR, IG_ROPE_LLAMA3, IG_ROPE_YARN };
@@ -55,10 +57,14 @@ struct ig_arch {
     const char *summary;
     const char *const *model_types; /* config.json's model_type, NULL-terminated */
     bool runs;                      /* the engine can run it */
-    bool mlx_as_is;                 /* mlx-lm loads these tensors under these names, unchanged */
+    bool mlx;                       /* how mlx-lm wants these tensors is known: names, and below */
     /* What a layer holds, in the order in which mlx-lm declares it (it decides how shards are
      * filled). NULL: unknown, roles by the generic rules, order by name. */
     const struct ig_arch_part *parts;
+    /* What mlx-lm changes when it reads a checkpoint with single experts (it stacks those), as
+     * NULL-terminated lists of modules, or NULL: adds 1 to the weight; turns [C,1,K] to [C,K,1];
+     * leaves out everything below. */
+    const char *const *mlx_plus_one, *const *mlx_moved_axis, *const *mlx_dropped;
     /* Reads and checks config.json; NULL for families that only merge and quantise. */
     bool (*shape)(const struct ig_json *config, struct ig_model_shape *out, struct ig_err *err);
 };

@@ -2,7 +2,10 @@
  * quant — cast a model to MLX's quantised formats, by recipe, in one streaming pass; and back.
  *
  * A recipe is data (recipes/NAME.yaml): rules from role, name and layer to a codec, first match
- * wins. Codecs are bit-exact to mx.quantize on CPU; docs/formats/mlx.md draws their bytes.
+ * wins. Codecs are bit-exact to mx.quantize on CPU; docs/formats/mlx.md draws their bytes, docs/qx.md
+ * says what the recipes mean.
+ * Use:   ig_quantize for a folder. Another producer of tensors: ig_cast_plan -> ig_cast_start -> its
+ *        sink -> ig_cast_finish; ig_cast_close in any case.
  * Threads: a cast's sink is safe from many threads. */
 #pragma once
 #include "ingot/arch.h"
@@ -12,36 +15,42 @@ struct ig_quant_recipe;
 /* By name of a built-in recipe ("qx86-hi"), or a path to a YAML file. */
 IG_MUST_CHECK bool ig_quant_recipe_open(const char *name_or_path, struct ig_quant_recipe **out,
                                         struct ig_err *err);
-/* One codec for everything that can be quantised, as mlx_lm.convert -q does. bits or group_size 0:
- * the mode's default. */
+/* name: what messages call the text. */
+IG_MUST_CHECK bool ig_quant_recipe_parse(struct ig_slice text, const char *name,
+                                         struct ig_quant_recipe **out, struct ig_err *err);
+/* One codec for everything that can be quantised, as mlx_lm.convert -q does; what its shape forbids
+ * stays as it is. bits or group_size 0: the mode's default. */
 IG_MUST_CHECK bool ig_quant_recipe_uniform(struct ig_codec codec, struct ig_quant_recipe **out,
                                            struct ig_err *err);
 const char *ig_quant_recipe_name(const struct ig_quant_recipe *recipe);
+/* The YAML it was made from. */
+struct ig_slice ig_quant_recipe_text(const struct ig_quant_recipe *recipe);
 void ig_quant_recipe_free(struct ig_quant_recipe *recipe);
 /* Names and summaries of the built-in recipes, NULL-terminated pairs. */
 const char *const *ig_quant_recipe_list(void);
 
-/* One row of the table that --dry-run prints. */
+/* One row of the table that --dry-run prints: a module, or a tensor that is kept. */
 struct ig_quant_row {
-    struct ig_slice module;
+    struct ig_slice module; /* as in the output: "model.layers.0.mlp.switch_mlp.up_proj" */
     enum ig_role role;
     int layer;
     enum ig_dtype dtype; /* of the source */
     struct ig_codec codec;
     int64_t elems;
     uint64_t bytes;   /* as stored, scales and biases included */
-    const char *rule; /* the rule that decided, as the recipe's file writes it */
+    const char *rule; /* what decided, in the recipe's words; "" for what is never quantised */
 };
 
 /* What is to be written, decided before a byte is read. */
 struct ig_cast_plan {
-    const struct ig_quant_recipe *recipe; /* NULL: dequantise or keep: see ig_quant_dequantize */
-    const struct ig_tensor *tensors;      /* of the bf16, f16 or f32 source, in any order */
+    const struct ig_quant_recipe *recipe; /* borrowed until close */
+    const struct ig_tensor *tensors; /* of the bf16, f16 or f32 source, in any order; copied */
     int64_t count;
-    const struct ig_json *config; /* the source's config.json */
+    const struct ig_json *config;     /* the source's config.json; borrowed until finish */
+    const struct ig_json *generation; /* its generation_config.json, whose eos wins; or NULL */
     enum ig_rounding rounding;
     const char *out;
-    struct ig_slice fingerprint;
+    struct ig_slice fingerprint; /* of what the tensors are made from */
     bool resume, force;
 };
 struct ig_cast;
@@ -53,21 +62,27 @@ IG_MUST_CHECK bool ig_cast_start(struct ig_cast *cast, struct ig_err *err);
 struct ig_sink ig_cast_sink(struct ig_cast *cast);
 /* The folder's writer, to add and carry files to. */
 struct ig_writer *ig_cast_writer(struct ig_cast *cast);
-/* Writes config.json and finishes the folder. */
+/* Writes config.json and README.md and finishes the folder. */
 IG_MUST_CHECK bool ig_cast_finish(struct ig_cast *cast, struct ig_err *err);
+/* Accepts NULL. Without finish, an unfinished folder stays for resume. */
 void ig_cast_close(struct ig_cast *cast);
 const struct ig_quant_row *ig_cast_rows(const struct ig_cast *cast, int64_t *count);
+/* Bytes of all tensors as stored, and per weight, in bits. */
 uint64_t ig_cast_bytes(const struct ig_cast *cast);
 double ig_cast_bits_per_weight(const struct ig_cast *cast);
+/* Things worth saying about the plan, one per call; NULL when there are no more. */
+const char *ig_cast_warning(const struct ig_cast *cast, int index);
+
+#define IG_OUTPUTS_MAX 16
 
 struct ig_quant_job {
     const char *model, *out;
     const struct ig_quant_recipe *const *recipes;
-    int recipe_count; /* 1: OUT itself; more: OUT/NAME each */
-    bool cast_dtype;  /* first cast floats to `dtype` */
+    int recipe_count;      /* 1: OUT itself; up to IG_OUTPUTS_MAX: OUT/NAME each */
+    bool cast_dtype;       /* first cast floats to `dtype`; else to what config.json says, if it does */
     enum ig_dtype dtype;
     enum ig_rounding rounding;
-    int threads; /* 0: one for each core */
+    int threads;           /* 0: one for each core */
     bool resume, force;
 };
 struct ig_output_report { /* one element of "outputs" in --json */
@@ -76,7 +91,6 @@ struct ig_output_report { /* one element of "outputs" in --json */
     uint64_t bytes;
     double bits_per_weight;
 };
-#define IG_OUTPUTS_MAX 16
 struct ig_job_report {
     int64_t tensors;
     uint64_t input_bytes, output_bytes, peak_bytes; /* peak resident memory of the process */
@@ -84,10 +98,13 @@ struct ig_job_report {
     struct ig_output_report outputs[IG_OUTPUTS_MAX];
     int output_count;
 };
+/* Plans the job's recipe number `index` without writing, for --dry-run. Close the cast. */
+IG_MUST_CHECK bool ig_quantize_plan(const struct ig_quant_job *job, int index, struct ig_cast **out,
+                                    struct ig_err *err);
 /* Streams MODEL once, writes every recipe's folder. */
 IG_MUST_CHECK bool ig_quantize(const struct ig_quant_job *job, const struct ig_watch *watch,
                                struct ig_job_report *report, struct ig_err *err);
-/* Quantised folder back to plain weights of `dtype`. */
+/* Quantised folder back to plain weights of `dtype` (F32, F16 or BF16), as mlx_lm.convert -d. */
 IG_MUST_CHECK bool ig_dequantize(const char *model, const char *out, enum ig_dtype dtype,
                                  bool force, int threads, const struct ig_watch *watch,
                                  struct ig_job_report *report, struct ig_err *err);

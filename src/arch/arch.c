@@ -218,7 +218,8 @@ void ig_arch_place(const struct ig_arch *arch, struct ig_slice name, struct ig_p
     struct parsed p;
     int index = -1, expert = -1;
     parse_name(name, &p);
-    *out = (struct ig_place){.layer = p.layer, .expert = -1, .prefix = p.prefix, .module = p.module};
+    *out = (struct ig_place){.layer = p.layer, .expert = -1, .prefix = p.prefix,
+                             .module = p.module, .part = p.part, .known = !arch->parts};
     const struct ig_arch_part *part = NULL;
     for (int i = 0; p.layer < 0 && roots[i].module && !part; i++)
         if (ig_slice_is(p.part, roots[i].module)) part = &roots[i];
@@ -227,6 +228,7 @@ void ig_arch_place(const struct ig_arch *arch, struct ig_slice name, struct ig_p
         out->role = part->role;
         out->linear = part->linear;
         out->expert = expert;
+        out->known = true;
     } else if (!arch->parts) {
         out->role = guess_role(&p);
         out->linear = role_is_linear(out->role);

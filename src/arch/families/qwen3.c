@@ -32,7 +32,7 @@ const struct ig_arch arch__qwen3 = {
     .summary = "Qwen3, dense",
     .model_types = model_types,
     .runs = true,
-    .mlx_as_is = true,
+    .mlx = true,
     .parts = parts,
     .shape = read_shape,
 };

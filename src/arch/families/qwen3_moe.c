@@ -39,7 +39,7 @@ const struct ig_arch arch__qwen3_moe = {
     .name = "qwen3_moe",
     .summary = "Qwen3, mixture of experts",
     .model_types = model_types,
-    .mlx_as_is = true,
+    .mlx = true,
     .parts = parts,
     .shape = read_shape,
 };

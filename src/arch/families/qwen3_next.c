@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * qwen3_next — three layers of gated DeltaNet, then one of gated attention; experts everywhere.
- * mlx-lm does not load these tensors as they are: it adds 1 to the norms in the checkpoint's type,
- * transposes conv1d and drops the mtp layers (models/qwen3_next.py, 0.32.2), so that a cast of this
- * family has more to do than to quantise. */
+ * Order of parts, and what mlx-lm changes on the way in: its models/qwen3_next.py (0.32.2), `sanitize`.
+ * Norms that are stored less 1 get it back in the checkpoint's own type; linear_attn.norm is plain. */
 #include "arch/arch_internal.h"
 
 static const char *const model_types[] = {"qwen3_next", NULL};
@@ -42,9 +41,19 @@ static const struct ig_arch_part parts[] = {
 };
 // clang-format on
 
+static const char *const plus_one[] = {"input_layernorm",  "post_attention_layernorm",
+                                       "self_attn.q_norm", "self_attn.k_norm",
+                                       "norm",             NULL};
+static const char *const moved_axis[] = {"linear_attn.conv1d", NULL};
+static const char *const dropped[] = {"mtp", NULL};
+
 const struct ig_arch arch__qwen3_next = {
     .name = "qwen3_next",
     .summary = "Qwen3-Next, gated DeltaNet and mixture of experts",
     .model_types = model_types,
+    .mlx = true,
     .parts = parts,
+    .mlx_plus_one = plus_one,
+    .mlx_moved_axis = moved_axis,
+    .mlx_dropped = dropped,
 };

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * quantize — stream a folder once through any number of casts.
+ *
+ * The unit of work is a chunk: read it, change its type if need be, hand it to every cast that wants
+ * its tensor. Chunks are taken in file order, so reading is sequential; memory is threads x (chunk +
+ * codes), whatever the model. CHUNK_ELEMS makes all parts' pieces multiples of the writer's digest
+ * blocks for all but a few widths. */
+#include "quant_internal.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/thread.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CHUNK_ELEMS          ((int64_t)1 << 19)
+#define GENERATION_BYTES_MAX ((size_t)16 << 20)
+
+struct chunk {
+    int64_t tensor; /* in file order */
+    int64_t first;
+};
+
+struct flow {
+    const struct ig_quant_job *job;
+    const struct ig_watch *watch;
+    struct ig_arena arena;
+    struct ig_store *store;
+    struct ig_json_doc *generation;
+    struct ig_buf fingerprint;
+    const struct ig_tensor **sources; /* in file order */
+    struct ig_tensor *tensors;        /* the same, of the type that casts get */
+    int64_t tensor_count;
+    struct ig_cast *casts[IG_OUTPUTS_MAX];
+    struct ig_sink sinks[IG_OUTPUTS_MAX];
+    char paths[IG_OUTPUTS_MAX][IG_PATH_MAX];
+    int cast_count;
+    uint32_t *wanted;       /* of each tensor: bit i: cast i wants it */
+    atomic_llong *left;     /* chunks that are still to come */
+    struct chunk *chunks;
+    int64_t chunk_count;
+    struct ig_pool *pool;
+    unsigned char **buffers; /* one for each thread */
+    struct ig_convert_ops convert;
+    pthread_mutex_t lock; /* of what follows, and of the watch */
+    struct ig_progress progress;
+};
+
+/* ---- opening ---- */
+
+static int by_place(const void *a, const void *b)
+{
+    const struct ig_tensor *x = *(const struct ig_tensor *const *)a;
+    const struct ig_tensor *y = *(const struct ig_tensor *const *)b;
+    if (x->file != y->file) return x->file < y->file ? -1 : 1;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* What mlx_lm.convert casts to before it quantises: --dtype, else torch_dtype, else text_config's
+ * dtype. Types that cannot be quantised become bf16. */
+static enum ig_dtype target_dtype(const struct flow *f, enum ig_dtype source)
+{
+    const struct ig_json *config = ig_store_config(f->store);
+    struct ig_slice text = ig_json_text(ig_json_get(config, "torch_dtype"));
+    enum ig_dtype dtype;
+    if (!ig_dtype_is_float(source)) return source;
+    if (f->job->cast_dtype) return f->job->dtype;
+    if (!text.ptr) text = ig_json_text(ig_json_get(ig_json_get(config, "text_config"), "dtype"));
+    if (text.ptr && ig_dtype_find(text, &dtype) && ig_codec_takes(dtype)) return dtype;
+    return ig_codec_takes(source) ? source : IG_BF16;
+}
+
+static bool list_tensors(struct flow *f, struct ig_err *err)
+{
+    f->tensor_count = ig_store_count(f->store);
+    size_t n = (size_t)f->tensor_count;
+    f->sources = ig_arena_array(&f->arena, n, sizeof(*f->sources));
+    f->tensors = ig_arena_array(&f->arena, n, sizeof(*f->tensors));
+    if (!f->sources || !f->tensors) return ig_err_nomem(err);
+    for (size_t i = 0; i < n; i++)
+        f->sources[i] = ig_store_at(f->store, (int64_t)i);
+    qsort(f->sources, n, sizeof(*f->sources), by_place);
+    for (size_t i = 0; i < n; i++) {
+        f->tensors[i] = *f->sources[i];
+        f->tensors[i].dtype = target_dtype(f, f->sources[i]->dtype);
+        f->tensors[i].bytes = (size_t)f->tensors[i].elems * ig_dtype_bytes(f->tensors[i].dtype);
+    }
+    return true;
+}
+
+/* generation_config.json, when there is one; mlx-lm ignores a broken one, and so do we, aloud. */
+static bool read_generation(struct flow *f, struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    struct ig_buf text = {0};
+    struct ig_err why = {0};
+    if (!ig_path_join(path, f->job->model, "generation_config.json", err)) return false;
+    if (!ig_path_exists(path)) return true;
+    bool ok = ig_file_read(path, GENERATION_BYTES_MAX, &text, err);
+    if (ok && !ig_json_doc_new(ig_buf_view(&text), &f->generation, &why))
+        ig_watch_warn(f->watch, "'%s' is ignored: %s", path, why.text);
+    ig_buf_release(&text);
+    return ok;
+}
+
+static bool check_job(const struct ig_quant_job *job, struct ig_err *err)
+{
+    if (job->recipe_count < 1 || job->recipe_count > IG_OUTPUTS_MAX)
+        return ig_err_set(err, IG_ERR_USAGE, "1 to %d recipes at a time, not %d", IG_OUTPUTS_MAX,
+                          job->recipe_count);
+    if (job->cast_dtype && !ig_codec_takes(job->dtype))
+        return ig_err_set(err, IG_ERR_USAGE, "cannot cast to %s (float32, float16 or bfloat16)",
+                          ig_dtype_torch_name(job->dtype));
+    for (int i = 0; i < job->recipe_count; i++)
+        for (int j = 0; j < i; j++)
+            if (strcmp(job->recipes[i]->name, job->recipes[j]->name) == 0)
+                return ig_err_set(err, IG_ERR_USAGE, "two recipes are called '%s'",
+                                  job->recipes[i]->name);
+    return true;
+}
+
+static bool open_source(struct flow *f, struct ig_err *err)
+{
+    if (!check_job(f->job, err)) return false;
+    if (!ig_store_open(f->job->model, &f->store, err)) return false;
+    if (!ig_store_config(f->store))
+        return ig_err_set(err, IG_ERR_DATA, "'%s' has no config.json", f->job->model);
+    ig_buf_printf(&f->fingerprint, "quantize %s dtype %d", ig_store_fingerprint(f->store),
+                  f->job->cast_dtype ? (int)f->job->dtype : -1);
+    return ig_buf_ok(&f->fingerprint, err) && list_tensors(f, err) && read_generation(f, err);
+}
+
+/* Recipe number `index` of the job, to be written to `out`. */
+static bool plan_cast(struct flow *f, int index, const char *out, struct ig_cast **cast,
+                      struct ig_err *err)
+{
+    const struct ig_cast_plan plan = {
+        .recipe = f->job->recipes[index],
+        .tensors = f->tensors,
+        .count = f->tensor_count,
+        .config = ig_store_config(f->store),
+        .generation = f->generation ? ig_json_doc_root(f->generation) : NULL,
+        .rounding = f->job->rounding,
+        .out = out,
+        .fingerprint = ig_buf_view(&f->fingerprint),
+        .resume = f->job->resume,
+        .force = f->job->force,
+    };
+    return ig_cast_plan(&plan, cast, err);
+}
+
+static bool open_casts(struct flow *f, struct ig_err *err)
+{
+    const struct ig_quant_job *job = f->job;
+    if (job->recipe_count > 1 && !ig_dir_make(job->out, err)) return false;
+    for (int i = 0; i < job->recipe_count; i++) {
+        char *path = f->paths[i];
+        if (job->recipe_count == 1)
+            snprintf(path, IG_PATH_MAX, "%s", job->out);
+        else if (!ig_path_join(path, job->out, job->recipes[i]->name, err))
+            return false;
+        if (!plan_cast(f, i, path, &f->casts[i], err)) return false;
+        f->cast_count++;
+        const char *text;
+        for (int w = 0; (text = ig_cast_warning(f->casts[i], w)) != NULL; w++)
+            ig_watch_warn(f->watch, "%s", text);
+    }
+    for (int i = 0; i < f->cast_count; i++) { /* all plans are good: now make folders */
+        if (!ig_cast_start(f->casts[i], err)) return false;
+        f->sinks[i] = ig_cast_sink(f->casts[i]);
+    }
+    return true;
+}
+
+static void close_flow(struct flow *f)
+{
+    for (int i = 0; i < f->cast_count; i++)
+        ig_cast_close(f->casts[i]);
+    for (int i = 0; f->buffers && i < ig_pool_size(f->pool); i++)
+        free(f->buffers[i]);
+    ig_pool_free(f->pool);
+    free(f->chunks);
+    free(f->left);
+    ig_json_doc_free(f->generation);
+    ig_store_close(f->store);
+    ig_buf_release(&f->fingerprint);
+    ig_arena_release(&f->arena);
+    pthread_mutex_destroy(&f->lock);
+}
+
+/* ---- streaming ---- */
+
+static bool ask_wanted(void *user, int thread, int64_t index, struct ig_err *err)
+{
+    struct flow *f = user;
+    (void)thread, (void)err;
+    for (int i = 0; i < f->cast_count; i++)
+        if (f->sinks[i].wants(f->sinks[i].self, index)) f->wanted[index] |= 1u << i;
+    return true;
+}
+
+static bool list_chunks(struct flow *f, struct ig_err *err)
+{
+    size_t n = (size_t)f->tensor_count;
+    f->wanted = ig_arena_array(&f->arena, n, sizeof(*f->wanted));
+    f->left = calloc(n + 1, sizeof(*f->left));
+    if (!f->wanted || !f->left) return ig_err_nomem(err);
+    if (!ig_pool_each(f->pool, f->tensor_count, ask_wanted, f, err)) return false;
+    for (size_t i = 0; i < n; i++) {
+        if (!f->wanted[i]) continue;
+        int64_t count = (f->tensors[i].elems + CHUNK_ELEMS - 1) / CHUNK_ELEMS;
+        atomic_store(&f->left[i], count ? count : 1);
+        f->chunk_count += count ? count : 1;
+        f->progress.items_total++;
+        f->progress.bytes_total += (int64_t)f->sources[i]->bytes;
+    }
+    f->chunks = calloc((size_t)f->chunk_count + 1, sizeof(*f->chunks));
+    if (!f->chunks) return ig_err_nomem(err);
+    int64_t at = 0;
+    for (size_t i = 0; i < n; i++)
+        for (int64_t c = 0, count = atomic_load(&f->left[i]); c < count; c++)
+            f->chunks[at++] = (struct chunk){(int64_t)i, c * CHUNK_ELEMS};
+    return true;
+}
+
+static bool report_progress(struct flow *f, size_t bytes, bool whole, struct ig_err *err)
+{
+    pthread_mutex_lock(&f->lock);
+    f->progress.bytes_done += (int64_t)bytes;
+    f->progress.items_done += whole;
+    bool go_on = !f->watch || !f->watch->progress || f->watch->progress(f->watch->user, &f->progress);
+    pthread_mutex_unlock(&f->lock);
+    return go_on || ig_err_set(err, IG_ERR_CANCELLED, "stopped on request");
+}
+
+/* The chunk in the casts' type, in the thread's buffer. */
+static const void *load_chunk(struct flow *f, int thread, const struct chunk *c, int64_t elems,
+                              struct ig_err *err)
+{
+    const struct ig_tensor *source = f->sources[c->tensor], *t = &f->tensors[c->tensor];
+    size_t size = ig_dtype_bytes(source->dtype);
+    unsigned char *raw = f->buffers[thread];
+    if (!ig_store_read(f->store, source, (size_t)c->first * size, (size_t)elems * size, raw, err))
+        return NULL;
+    if (source->dtype == t->dtype) return raw;
+    float *wide = (float *)(void *)(raw + (size_t)CHUNK_ELEMS * 8);
+    unsigned char *out = (unsigned char *)(wide + CHUNK_ELEMS);
+    ig_convert_to_f32(&f->convert, source->dtype, raw, wide, elems);
+    ig_convert_from_f32(&f->convert, t->dtype, wide, out, elems);
+    return out;
+}
+
+static bool run_chunk(void *user, int thread, int64_t index, struct ig_err *err)
+{
+    struct flow *f = user;
+    const struct chunk *c = &f->chunks[index];
+    const struct ig_tensor *t = &f->tensors[c->tensor];
+    int64_t elems = t->elems - c->first < CHUNK_ELEMS ? t->elems - c->first : CHUNK_ELEMS;
+    const void *data = load_chunk(f, thread, c, elems, err);
+    if (!data) return false;
+    for (int i = 0; i < f->cast_count; i++)
+        if (f->wanted[c->tensor] >> i & 1 && elems > 0 &&
+            !f->sinks[i].put(f->sinks[i].self, c->tensor, c->first, elems, data, err))
+            return false;
+    bool whole = atomic_fetch_sub(&f->left[c->tensor], 1) == 1;
+    for (int i = 0; whole && i < f->cast_count; i++)
+        if (f->wanted[c->tensor] >> i & 1 &&
+            !f->sinks[i].done(f->sinks[i].self, c->tensor, err))
+            return false;
+    return report_progress(f, (size_t)elems * ig_dtype_bytes(f->sources[c->tensor]->dtype), whole,
+                           err);
+}
+
+static bool make_buffers(struct flow *f, struct ig_err *err)
+{
+    enum ig_isa isa;
+    bool changes = false;
+    size_t widest = 1;
+    if (!ig_isa_pick(&isa, err)) return false;
+    IG_OPS_FILL(convert, &f->convert, isa);
+    for (int64_t i = 0; i < f->tensor_count; i++) {
+        size_t size = ig_dtype_bytes(f->sources[i]->dtype);
+        changes = changes || f->tensors[i].dtype != f->sources[i]->dtype;
+        widest = size > widest ? size : widest;
+    }
+    /* With a change of type: raw of up to 8 bytes, f32, and the result of up to 4. */
+    size_t bytes = (size_t)CHUNK_ELEMS * (changes ? 16 : widest);
+    f->buffers = ig_arena_array(&f->arena, (size_t)ig_pool_size(f->pool), sizeof(*f->buffers));
+    if (!f->buffers) return ig_err_nomem(err);
+    for (int i = 0; i < ig_pool_size(f->pool); i++)
+        if (!(f->buffers[i] = malloc(bytes))) return ig_err_nomem(err);
+    return true;
+}
+
+static bool stream(struct flow *f, struct ig_err *err)
+{
+    f->pool = ig_pool_new(f->job->threads, err);
+    return f->pool && make_buffers(f, err) && list_chunks(f, err) &&
+           ig_pool_each(f->pool, f->chunk_count, run_chunk, f, err);
+}
+
+static bool finish(struct flow *f, struct ig_job_report *report, struct ig_err *err)
+{
+    for (int i = 0; i < f->cast_count; i++) {
+        struct ig_output_report *out = &report->outputs[i];
+        if (!ig_writer_carry(ig_cast_writer(f->casts[i]), f->job->model, err)) return false;
+        if (!ig_cast_finish(f->casts[i], err)) return false;
+        snprintf(out->recipe, sizeof out->recipe, "%s", f->job->recipes[i]->name);
+        snprintf(out->path, sizeof out->path, "%s", f->paths[i]);
+        out->bytes = ig_cast_bytes(f->casts[i]);
+        out->bits_per_weight = ig_cast_bits_per_weight(f->casts[i]);
+        report->output_bytes += out->bytes;
+    }
+    report->output_count = f->cast_count;
+    report->tensors = f->tensor_count;
+    report->input_bytes = ig_store_bytes(f->store);
+    report->peak_bytes = ig_peak_bytes();
+    return true;
+}
+
+bool ig_quantize(const struct ig_quant_job *job, const struct ig_watch *watch,
+                 struct ig_job_report *report, struct ig_err *err)
+{
+    double start = ig_clock_seconds();
+    struct flow f = {.job = job, .watch = watch, .progress = {.phase = "quantize"}};
+    pthread_mutex_init(&f.lock, NULL);
+    *report = (struct ig_job_report){0};
+    bool ok = open_source(&f, err) && open_casts(&f, err) && stream(&f, err) &&
+              finish(&f, report, err);
+    close_flow(&f);
+    report->seconds = ig_clock_seconds() - start;
+    return ok;
+}
+
+bool ig_quantize_plan(const struct ig_quant_job *job, int index, struct ig_cast **out,
+                      struct ig_err *err)
+{
+    struct flow f = {.job = job};
+    pthread_mutex_init(&f.lock, NULL);
+    bool ok = open_source(&f, err) && plan_cast(&f, index, job->out ? job->out : "", out, err);
+    close_flow(&f);
+    return ok;
+}
