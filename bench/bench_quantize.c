@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * bench_quantize MODEL OUT RECIPE.. — one timed ig_quantize, as a JSON line. bench_quantize.py runs it
- * beside mlx_lm.convert, `cat` and `cp`. RECIPE: a name, a file, or MODE:BITS:GROUP. */
+ * bench_quantize MODEL OUT RECIPE.. — one timed ig_quantize, as a JSON line. bench_quantize.py runs
+ * it beside mlx_lm.convert, `cat` and `cp`. RECIPE: a name, a file, or MODE:BITS:GROUP. */
 #include "ingot/quant.h"
 
 #include <stdio.h>
@@ -39,11 +39,12 @@ int main(int argc, char **argv)
     };
     ok = ok && ig_quantize(&job, NULL, &report, &err);
     if (ok)
-        printf("{\"case\": \"%s%s\", \"seconds\": %.3f, \"input_bytes\": %llu, \"output_bytes\": %llu, "
+        printf("{\"case\": \"%s%s\", \"seconds\": %.3f, \"input_bytes\": %llu, \"output_bytes\": "
+               "%llu, "
                "\"peak_bytes\": %llu, \"bits_per_weight\": %.4f}\n",
-               argv[3], count > 1 ? ",..." : "", report.seconds, (unsigned long long)report.input_bytes,
-               (unsigned long long)report.output_bytes, (unsigned long long)report.peak_bytes,
-               report.outputs[0].bits_per_weight);
+               argv[3], count > 1 ? ",..." : "", report.seconds,
+               (unsigned long long)report.input_bytes, (unsigned long long)report.output_bytes,
+               (unsigned long long)report.peak_bytes, report.outputs[0].bits_per_weight);
     else
         fprintf(stderr, "%s\n", err.text);
     for (int i = 0; i < count; i++)

@@ -24,9 +24,10 @@ struct ig_place {
     int expert;             /* -1: none; of mlp.experts.7.up_proj: 7 */
     bool linear;            /* the .weight of a Linear, an Embedding or an expert stack */
     struct ig_slice prefix; /* what stands before the first name that matters: "model." */
-    struct ig_slice module; /* the name without its last component: "model.layers.0.mlp.down_proj" */
-    struct ig_slice part;   /* the module within its layer, or within the root: "mlp.down_proj" */
-    bool known;             /* the family's list has it; true for all of a family without a list */
+    struct ig_slice
+        module;           /* the name without its last component: "model.layers.0.mlp.down_proj" */
+    struct ig_slice part; /* the module within its layer, or within the root: "mlp.down_proj" */
+    bool known;           /* the family's list has it; true for all of a family without a list */
 };
 
 enum ig_rope { IG_ROPE_PLAIN, IG_ROPE_LINEAR, IG_ROPE_LLAMA3, IG_ROPE_YARN };

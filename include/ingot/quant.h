@@ -2,10 +2,9 @@
  * quant — cast a model to MLX's quantised formats, by recipe, in one streaming pass; and back.
  *
  * A recipe is data (recipes/NAME.yaml): rules from role, name and layer to a codec, first match
- * wins. Codecs are bit-exact to mx.quantize on CPU; docs/formats/mlx.md draws their bytes, docs/qx.md
- * says what the recipes mean.
- * Use:   ig_quantize for a folder. Another producer of tensors: ig_cast_plan -> ig_cast_start -> its
- *        sink -> ig_cast_finish; ig_cast_close in any case.
+ * wins. Codecs are bit-exact to mx.quantize on CPU; docs/formats/mlx.md draws their bytes,
+ * docs/qx.md says what the recipes mean. Use:   ig_quantize for a folder. Another producer of
+ * tensors: ig_cast_plan -> ig_cast_start -> its sink -> ig_cast_finish; ig_cast_close in any case.
  * Threads: a cast's sink is safe from many threads. */
 #pragma once
 #include "ingot/arch.h"
@@ -44,7 +43,7 @@ struct ig_quant_row {
 /* What is to be written, decided before a byte is read. */
 struct ig_cast_plan {
     const struct ig_quant_recipe *recipe; /* borrowed until close */
-    const struct ig_tensor *tensors; /* of the bf16, f16 or f32 source, in any order; copied */
+    const struct ig_tensor *tensors;      /* of the bf16, f16 or f32 source, in any order; copied */
     int64_t count;
     const struct ig_json *config;     /* the source's config.json; borrowed until finish */
     const struct ig_json *generation; /* its generation_config.json, whose eos wins; or NULL */
@@ -78,11 +77,11 @@ const char *ig_cast_warning(const struct ig_cast *cast, int index);
 struct ig_quant_job {
     const char *model, *out;
     const struct ig_quant_recipe *const *recipes;
-    int recipe_count;      /* 1: OUT itself; up to IG_OUTPUTS_MAX: OUT/NAME each */
-    bool cast_dtype;       /* first cast floats to `dtype`; else to what config.json says, if it does */
+    int recipe_count; /* 1: OUT itself; up to IG_OUTPUTS_MAX: OUT/NAME each */
+    bool cast_dtype;  /* first cast floats to `dtype`; else to what config.json says, if it does */
     enum ig_dtype dtype;
     enum ig_rounding rounding;
-    int threads;           /* 0: one for each core */
+    int threads; /* 0: one for each core */
     bool resume, force;
 };
 struct ig_output_report { /* one element of "outputs" in --json */

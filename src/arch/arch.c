@@ -6,8 +6,8 @@
  *
  * A known family looks the part up in its list. The generic rules know what most families call
  * things; they err towards OTHER, which is never quantised. */
-#include "arch/arch_internal.h"
 #include "arch/arch_families.h"
+#include "arch/arch_internal.h"
 
 #include <limits.h>
 
@@ -20,8 +20,8 @@ static const struct ig_arch *const families[] = {ARCH_FAMILIES(X) NULL};
 #undef X
 
 static const char *const role_names[IG_ROLE_COUNT] = {
-    [IG_ROLE_OTHER] = "other", [IG_ROLE_EMBED] = "embed", [IG_ROLE_LM_HEAD] = "lm_head",
-    [IG_ROLE_ATTENTION] = "attention", [IG_ROLE_MLP] = "mlp", [IG_ROLE_ROUTER] = "router",
+    [IG_ROLE_OTHER] = "other",         [IG_ROLE_EMBED] = "embed", [IG_ROLE_LM_HEAD] = "lm_head",
+    [IG_ROLE_ATTENTION] = "attention", [IG_ROLE_MLP] = "mlp",     [IG_ROLE_ROUTER] = "router",
     [IG_ROLE_NORM] = "norm",
 };
 
@@ -90,8 +90,12 @@ static bool is_any(struct ig_slice text, const char *const *words)
 /* What stands before "layers.0", "embed_tokens", ...: wrappers of text models. Longest first. */
 static size_t prefix_bytes(struct ig_slice name)
 {
-    static const char *const prefixes[] = {"model.language_model.", "language_model.model.",
-                                           "language_model.", "transformer.", "model.", NULL};
+    static const char *const prefixes[] = {"model.language_model.",
+                                           "language_model.model.",
+                                           "language_model.",
+                                           "transformer.",
+                                           "model.",
+                                           NULL};
     for (int i = 0; prefixes[i]; i++)
         if (ig_slice_starts(name, prefixes[i])) return strlen(prefixes[i]);
     return 0;
@@ -218,8 +222,12 @@ void ig_arch_place(const struct ig_arch *arch, struct ig_slice name, struct ig_p
     struct parsed p;
     int index = -1, expert = -1;
     parse_name(name, &p);
-    *out = (struct ig_place){.layer = p.layer, .expert = -1, .prefix = p.prefix,
-                             .module = p.module, .part = p.part, .known = !arch->parts};
+    *out = (struct ig_place){.layer = p.layer,
+                             .expert = -1,
+                             .prefix = p.prefix,
+                             .module = p.module,
+                             .part = p.part,
+                             .known = !arch->parts};
     const struct ig_arch_part *part = NULL;
     for (int i = 0; p.layer < 0 && roots[i].module && !part; i++)
         if (ig_slice_is(p.part, roots[i].module)) part = &roots[i];
@@ -261,7 +269,10 @@ static struct sort_key key_of(const struct ig_arch *arch, struct ig_slice name)
     struct ig_place place;
     parse_name(name, &p);
     ig_arch_place(arch, name, &place);
-    struct sort_key key = {.zone = ZONE_REST, .layer = p.layer, .part = INT_MAX, .expert = -1,
+    struct sort_key key = {.zone = ZONE_REST,
+                           .layer = p.layer,
+                           .part = INT_MAX,
+                           .expert = -1,
                            .last = last_rank(p.last)};
     if (p.layer >= 0) {
         key.zone = ZONE_LAYER;

@@ -137,8 +137,8 @@ static bool put_codes(struct ig_cast *cast, const struct quant_module *m, int64_
     ig_encode(&m->coder, data, elems, &to);
     bool ok = ig_writer_put(cast->writer, m->tensor, at.weight, to.weight, n.weight, err) &&
               ig_writer_put(cast->writer, m->tensor + 1, at.scales, to.scales, n.scales, err) &&
-              (m->part_count < 3 || ig_writer_put(cast->writer, m->tensor + 2, at.biases, to.biases,
-                                                  n.biases, err));
+              (m->part_count < 3 ||
+               ig_writer_put(cast->writer, m->tensor + 2, at.biases, to.biases, n.biases, err));
     scratch_give(cast, s);
     return ok;
 }

@@ -2,9 +2,10 @@
  * config — config.json byte for byte as mlx-lm 0.32.2 writes it (save_config), and a card.
  *
  * The source's object, read and printed as Python does (floats by repr, the last of equal keys),
- * generation_config's eos_token_id in place of its own, without _name_or_path and vision_config, with
- * `quantization` and an equal `quantization_config`; top level sorted, indent 4, ASCII. An entry for
- * each module when the recipe is mixed; else, as `mlx_lm.convert -q`, for routers only. */
+ * generation_config's eos_token_id in place of its own, without _name_or_path and vision_config,
+ * with `quantization` and an equal `quantization_config`; top level sorted, indent 4, ASCII. An
+ * entry for each module when the recipe is mixed; else, as `mlx_lm.convert -q`, for routers only.
+ */
 #include "quant_internal.h"
 
 #include <math.h>
@@ -236,8 +237,9 @@ void quant__card(const struct ig_cast *cast, struct ig_buf *out)
     const struct ig_quant_recipe *recipe = cast->plan.recipe;
     ig_buf_text(out, "---\nlanguage: en\nlibrary_name: mlx\npipeline_tag: text-generation\ntags:\n"
                      "- mlx\n---\n");
-    ig_buf_printf(out, "Cast by ingot " INGOT_VERSION " with the recipe `%s`: %.3f bits per weight, "
-                       "%.3f GB.\n\n```yaml\n",
+    ig_buf_printf(out,
+                  "Cast by ingot " INGOT_VERSION " with the recipe `%s`: %.3f bits per weight, "
+                  "%.3f GB.\n\n```yaml\n",
                   recipe->name, ig_cast_bits_per_weight(cast), (double)cast->bytes / 1e9);
     ig_buf_slice(out, recipe->text);
     if (recipe->text.len && recipe->text.ptr[recipe->text.len - 1] != '\n') ig_buf_char(out, '\n');

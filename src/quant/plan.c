@@ -14,10 +14,10 @@
 
 struct planner {
     struct ig_cast *cast;
-    struct ig_place *places;   /* of each source */
-    struct ig_map by_name;     /* output name to module, before sorting */
-    bool tied;                 /* the embedding is the head */
-    bool fresh;                /* single experts: mlx-lm's own changes are still to be made */
+    struct ig_place *places; /* of each source */
+    struct ig_map by_name;   /* output name to module, before sorting */
+    bool tied;               /* the embedding is the head */
+    bool fresh;              /* single experts: mlx-lm's own changes are still to be made */
     int layer_count;
     struct ig_err *err;
 };
@@ -43,7 +43,8 @@ static bool is_listed(const char *const *list, struct ig_slice part)
     return false;
 }
 
-/* Whether a component of the name, up to the layer's number, is a dropped one: "mtp.layers.0...". */
+/* Whether a component of the name, up to the layer's number, is a dropped one: "mtp.layers.0...".
+ */
 static bool is_dropped(const struct planner *p, struct ig_slice name)
 {
     for (const char *const *word = p->cast->arch->mlx_dropped; p->fresh && word && *word; word++) {
@@ -62,8 +63,8 @@ static bool stacked_name(struct planner *p, struct ig_slice name, struct ig_slic
     const char *rest = at ? memchr(at + 9, '.', (size_t)(name.ptr + name.len - at - 9)) : NULL;
     struct ig_buf text = {0};
     if (!rest)
-        return ig_err_set(p->err, IG_ERR_UNSUPPORTED, "tensor '" IG_SLICE_FMT "': cannot be stacked",
-                          IG_SLICE_ARG(name));
+        return ig_err_set(p->err, IG_ERR_UNSUPPORTED,
+                          "tensor '" IG_SLICE_FMT "': cannot be stacked", IG_SLICE_ARG(name));
     ig_buf_append(&text, name.ptr, (size_t)(at - name.ptr));
     ig_buf_text(&text, ".switch_mlp");
     ig_buf_append(&text, rest, (size_t)(name.ptr + name.len - rest));
@@ -76,15 +77,16 @@ static bool stacked_name(struct planner *p, struct ig_slice name, struct ig_slic
 static bool check_source(struct planner *p, const struct ig_tensor *t, const struct ig_place *place)
 {
     const struct ig_arch *arch = p->cast->arch;
-    struct ig_slice last = {t->name.ptr + place->module.len,
-                            t->name.len - place->module.len};
+    struct ig_slice last = {t->name.ptr + place->module.len, t->name.len - place->module.len};
     if (ig_slice_is(last, ".scales") || t->dtype == IG_U32)
         return ig_err_set(p->err, IG_ERR_UNSUPPORTED,
-                          "tensor '" IG_SLICE_FMT "' is quantised already: dequantize the model first",
+                          "tensor '" IG_SLICE_FMT
+                          "' is quantised already: dequantize the model first",
                           IG_SLICE_ARG(t->name));
     if (!place->known && arch->mlx)
         return ig_err_set(p->err, IG_ERR_UNSUPPORTED,
-                          "tensor '" IG_SLICE_FMT "' is no part of a %s model: mlx-lm could not load it",
+                          "tensor '" IG_SLICE_FMT
+                          "' is no part of a %s model: mlx-lm could not load it",
                           IG_SLICE_ARG(t->name), arch->name);
     if (place->expert >= 0 && !arch->mlx)
         return ig_err_set(p->err, IG_ERR_UNSUPPORTED,
@@ -93,7 +95,8 @@ static bool check_source(struct planner *p, const struct ig_tensor *t, const str
                           IG_SLICE_ARG(t->name));
     if (place->linear && t->rank >= 2 && !ig_codec_takes(t->dtype))
         return ig_err_set(p->err, IG_ERR_UNSUPPORTED,
-                          "tensor '" IG_SLICE_FMT "' is %s: only F32, F16 and BF16 can be quantised",
+                          "tensor '" IG_SLICE_FMT
+                          "' is %s: only F32, F16 and BF16 can be quantised",
                           IG_SLICE_ARG(t->name), ig_dtype_name(t->dtype));
     return true;
 }
@@ -178,7 +181,8 @@ static bool check_stacks(struct planner *p)
                    (expected > 0 && m->source_count != expected);
         if (bad)
             ok = ig_err_set(p->err, IG_ERR_DATA,
-                            "'" IG_SLICE_FMT "': %lld experts are there, %lld are expected, each once",
+                            "'" IG_SLICE_FMT
+                            "': %lld experts are there, %lld are expected, each once",
                             IG_SLICE_ARG(m->name), (long long)m->source_count,
                             (long long)(expected ? expected : m->source_count));
         ok = ok && ig_map_put(&seen, key, 1, p->err);
@@ -254,8 +258,7 @@ static bool sort_modules(struct planner *p)
         moved[order[i].index] = (int64_t)i;
     }
     for (int64_t i = 0; ok && i < cast->plan.count; i++)
-        if (cast->sources[i].module >= 0)
-            cast->sources[i].module = moved[cast->sources[i].module];
+        if (cast->sources[i].module >= 0) cast->sources[i].module = moved[cast->sources[i].module];
     if (ok) cast->modules = sorted;
     free(order);
     free(moved);
@@ -275,7 +278,8 @@ static bool same_codec(struct ig_codec a, struct ig_codec b)
     return a.mode == b.mode && a.bits == b.bits && a.group_size == b.group_size;
 }
 
-/* What rows of that length cannot be: an error, but for `--mode`, which keeps them as mlx-lm does. */
+/* What rows of that length cannot be: an error, but for `--mode`, which keeps them as mlx-lm does.
+ */
 static bool check_shape(struct planner *p, struct quant_module *m, struct ig_quant_row *row,
                         const struct quant_rule *rule)
 {
@@ -306,15 +310,21 @@ static bool decide(struct planner *p, struct quant_module *m, struct ig_quant_ro
     const struct ig_quant_recipe *recipe = cast->plan.recipe;
     struct ig_place place;
     ig_arch_place(cast->arch, m->name, &place);
-    *row = (struct ig_quant_row){.module = place.module, .role = place.role, .layer = place.layer,
-                                 .dtype = m->plain.dtype, .elems = m->plain.elems, .rule = ""};
+    *row = (struct ig_quant_row){.module = place.module,
+                                 .role = place.role,
+                                 .layer = place.layer,
+                                 .dtype = m->plain.dtype,
+                                 .elems = m->plain.elems,
+                                 .rule = ""};
     if (!m->is_linear) {
         row->module = m->name;
         return true;
     }
-    const struct quant_subject subject = {
-        .module = place.module, .role = place.role, .layer = place.layer,
-        .is_head = p->tied && place.role == IG_ROLE_EMBED, .layer_count = p->layer_count};
+    const struct quant_subject subject = {.module = place.module,
+                                          .role = place.role,
+                                          .layer = place.layer,
+                                          .is_head = p->tied && place.role == IG_ROLE_EMBED,
+                                          .layer_count = p->layer_count};
     for (int i = 0; i < recipe->rule_count; i++)
         took[i] = took[i] || quant__rule_takes(&recipe->rules[i], &subject);
     const struct quant_rule *rule = quant__pick(recipe, &subject);
@@ -324,8 +334,7 @@ static bool decide(struct planner *p, struct quant_module *m, struct ig_quant_ro
     row->codec = m->codec;
     if (rule && !same_codec(m->codec, recipe->base) && !is_routers_own(m, row->role))
         cast->mixed = true;
-    if (m->codec.bits)
-        ig_coder_init(&m->coder, m->codec, m->plain.dtype, cast->plan.rounding, isa);
+    if (m->codec.bits) ig_coder_init(&m->coder, m->codec, m->plain.dtype, cast->plan.rounding, isa);
     return true;
 }
 
@@ -367,7 +376,8 @@ static bool suffixed(struct planner *p, struct ig_slice module, const char *suff
     return true;
 }
 
-/* Codes, scales and biases of a module: [.., K] becomes U32 [.., K * bits / 32] and [.., K / group]. */
+/* Codes, scales and biases of a module: [.., K] becomes U32 [.., K * bits / 32] and [.., K /
+ * group]. */
 static bool put_parts(struct planner *p, struct quant_module *m, struct ig_quant_row *row)
 {
     struct ig_cast *cast = p->cast;
@@ -375,7 +385,9 @@ static bool put_parts(struct planner *p, struct quant_module *m, struct ig_quant
     m->tensor = cast->tensor_count;
     m->part_count = m->codec.bits == 0 ? 1 : m->codec.mode == IG_AFFINE ? 3 : 2;
     cast->tensor_count += m->part_count;
-    cast->parameters += m->plain.elems;
+    /* mlx-lm counts what its leaf modules hold: not bare parameters (A_log) of larger ones. */
+    if (ig_slice_ends(m->name, ".weight") || ig_slice_ends(m->name, ".bias"))
+        cast->parameters += m->plain.elems;
     out[0] = m->plain;
     row->bytes = m->plain.bytes;
     if (m->codec.bits) {
@@ -402,7 +414,8 @@ static bool put_parts(struct planner *p, struct quant_module *m, struct ig_quant
 static bool put_all(struct planner *p)
 {
     struct ig_cast *cast = p->cast;
-    cast->tensors = ig_arena_array(&cast->arena, (size_t)cast->module_count * 3, sizeof(*cast->tensors));
+    cast->tensors =
+        ig_arena_array(&cast->arena, (size_t)cast->module_count * 3, sizeof(*cast->tensors));
     if (!cast->tensors) return ig_err_nomem(p->err);
     for (int64_t i = 0; i < cast->module_count; i++) {
         struct quant_module *m = &cast->modules[i];
@@ -419,15 +432,17 @@ bool quant__plan(struct ig_cast *cast, struct ig_err *err)
     const struct ig_json *config = cast->plan.config;
     cast->arch = ig_arch_find(config);
     if (ig_json_get(config, "quantization") || ig_json_get(config, "quantization_config"))
-        return ig_err_set(err, IG_ERR_UNSUPPORTED,
-                          "config.json says that the model is quantised already: dequantize it first");
+        return ig_err_set(
+            err, IG_ERR_UNSUPPORTED,
+            "config.json says that the model is quantised already: dequantize it first");
     ig_json_bool(ig_json_get(config, "tie_word_embeddings"), &p.tied);
     p.places = ig_arena_array(&cast->arena, n, sizeof(*p.places));
     cast->sources = ig_arena_array(&cast->arena, n, sizeof(*cast->sources));
     cast->modules = ig_arena_array(&cast->arena, n, sizeof(*cast->modules));
     if (!p.places || !cast->sources || !cast->modules) return ig_err_nomem(err);
     if (!cast->arch->mlx)
-        quant__warn(cast, "mlx-lm's way with this family is not known here: tensors keep their names");
+        quant__warn(cast,
+                    "mlx-lm's way with this family is not known here: tensors keep their names");
     bool ok = take_sources(&p) && sort_modules(&p) && decide_all(&p) && put_all(&p);
     ig_map_release(&p.by_name);
     return ok;

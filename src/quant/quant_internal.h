@@ -70,7 +70,7 @@ struct quant_source {
 
 /* What is written under one name: one tensor, or codes, scales and biases. */
 struct quant_module {
-    struct ig_slice name;  /* of the (weight) tensor */
+    struct ig_slice name;   /* of the (weight) tensor */
     struct ig_tensor plain; /* as it would be unquantised */
     struct ig_codec codec;
     bool is_linear;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * quantize — stream a folder once through any number of casts.
  *
- * The unit of work is a chunk: read it, change its type if need be, hand it to every cast that wants
- * its tensor. Chunks are taken in file order, so reading is sequential; memory is threads x (chunk +
- * codes), whatever the model. CHUNK_ELEMS makes all parts' pieces multiples of the writer's digest
- * blocks for all but a few widths. */
+ * The unit of work is a chunk: read it, change its type if need be, hand it to every cast that
+ * wants its tensor. Chunks are taken in file order, so reading is sequential; memory is threads x
+ * (chunk + codes), whatever the model. CHUNK_ELEMS makes all parts' pieces multiples of the
+ * writer's digest blocks for all but a few widths. */
 #include "quant_internal.h"
 
 #include "base/clock.h"
@@ -36,8 +36,8 @@ struct flow {
     struct ig_sink sinks[IG_OUTPUTS_MAX];
     char paths[IG_OUTPUTS_MAX][IG_PATH_MAX];
     int cast_count;
-    uint32_t *wanted;       /* of each tensor: bit i: cast i wants it */
-    atomic_llong *left;     /* chunks that are still to come */
+    uint32_t *wanted;   /* of each tensor: bit i: cast i wants it */
+    atomic_llong *left; /* chunks that are still to come */
     struct chunk *chunks;
     int64_t chunk_count;
     struct ig_pool *pool;
@@ -229,7 +229,8 @@ static bool report_progress(struct flow *f, size_t bytes, bool whole, struct ig_
     pthread_mutex_lock(&f->lock);
     f->progress.bytes_done += (int64_t)bytes;
     f->progress.items_done += whole;
-    bool go_on = !f->watch || !f->watch->progress || f->watch->progress(f->watch->user, &f->progress);
+    bool go_on =
+        !f->watch || !f->watch->progress || f->watch->progress(f->watch->user, &f->progress);
     pthread_mutex_unlock(&f->lock);
     return go_on || ig_err_set(err, IG_ERR_CANCELLED, "stopped on request");
 }
@@ -265,8 +266,7 @@ static bool run_chunk(void *user, int thread, int64_t index, struct ig_err *err)
             return false;
     bool whole = atomic_fetch_sub(&f->left[c->tensor], 1) == 1;
     for (int i = 0; whole && i < f->cast_count; i++)
-        if (f->wanted[c->tensor] >> i & 1 &&
-            !f->sinks[i].done(f->sinks[i].self, c->tensor, err))
+        if (f->wanted[c->tensor] >> i & 1 && !f->sinks[i].done(f->sinks[i].self, c->tensor, err))
             return false;
     return report_progress(f, (size_t)elems * ig_dtype_bytes(f->sources[c->tensor]->dtype), whole,
                            err);
@@ -326,8 +326,8 @@ bool ig_quantize(const struct ig_quant_job *job, const struct ig_watch *watch,
     struct flow f = {.job = job, .watch = watch, .progress = {.phase = "quantize"}};
     pthread_mutex_init(&f.lock, NULL);
     *report = (struct ig_job_report){0};
-    bool ok = open_source(&f, err) && open_casts(&f, err) && stream(&f, err) &&
-              finish(&f, report, err);
+    bool ok =
+        open_source(&f, err) && open_casts(&f, err) && stream(&f, err) && finish(&f, report, err);
     close_flow(&f);
     report->seconds = ig_clock_seconds() - start;
     return ok;

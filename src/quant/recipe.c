@@ -162,11 +162,13 @@ static bool describe_rule(struct reader *r, struct quant_rule *rule)
 static bool read_action(struct reader *r, const struct ig_yaml *map, struct quant_rule *rule)
 {
     const struct ig_yaml *keep = ig_yaml_get(map, "keep");
-    bool codes = ig_yaml_get(map, "bits") || ig_yaml_get(map, "group_size") || ig_yaml_get(map, "mode");
+    bool codes =
+        ig_yaml_get(map, "bits") || ig_yaml_get(map, "group_size") || ig_yaml_get(map, "mode");
     if (keep && keep->type != IG_YAML_BOOL)
         return ig_yaml_fail(r->err, keep, "keep must be true or false");
     if (keep && keep->truth) {
-        if (codes) return ig_yaml_fail(r->err, keep, "a rule that keeps has no bits, group_size or mode");
+        if (codes)
+            return ig_yaml_fail(r->err, keep, "a rule that keeps has no bits, group_size or mode");
         return true; /* bits 0 */
     }
     if (!codes)
@@ -179,8 +181,8 @@ static bool read_action(struct reader *r, const struct ig_yaml *map, struct quan
 
 static bool read_rule(struct reader *r, const struct ig_yaml *map, struct quant_rule *rule)
 {
-    static const char *const keys[] = {"role", "name", "layers", "bits", "group_size",
-                                       "mode", "keep", NULL};
+    static const char *const keys[] = {"role",       "name", "layers", "bits",
+                                       "group_size", "mode", "keep",   NULL};
     if (!known_keys(r, map, "a rule", keys)) return false;
     rule->line = map->line;
     const struct ig_yaml *name = ig_yaml_get(map, "name");
@@ -229,7 +231,8 @@ static bool read_name(struct reader *r, const struct ig_yaml *root)
 
 static bool read_recipe(struct ig_quant_recipe *recipe, struct ig_slice text, struct ig_err *err)
 {
-    static const char *const keys[] = {"name", "summary", "mode", "bits", "group_size", "rules", NULL};
+    static const char *const keys[] = {"name",       "summary", "mode", "bits",
+                                       "group_size", "rules",   NULL};
     struct reader r = {recipe, err};
     recipe->text = ig_arena_copy(&recipe->arena, text);
     if (!recipe->text.ptr) return ig_err_nomem(err);
@@ -263,12 +266,14 @@ static bool unknown_recipe(const char *name, struct ig_err *err)
         names[count] = quant__builtins[count].name;
     names[count] = NULL;
     const char *near = ig_opt_nearest(ig_slice_of(name), names);
-    return ig_err_set(err, IG_ERR_USAGE,
-                      "no recipe '%s': neither a built-in one (see `ingot list recipes`) nor a file%s%s%s",
-                      name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return ig_err_set(
+        err, IG_ERR_USAGE,
+        "no recipe '%s': neither a built-in one (see `ingot list recipes`) nor a file%s%s%s", name,
+        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-bool ig_quant_recipe_open(const char *name_or_path, struct ig_quant_recipe **out, struct ig_err *err)
+bool ig_quant_recipe_open(const char *name_or_path, struct ig_quant_recipe **out,
+                          struct ig_err *err)
 {
     for (int i = 0; quant__builtins[i].name; i++) {
         const struct quant_builtin *b = &quant__builtins[i];
@@ -283,7 +288,8 @@ bool ig_quant_recipe_open(const char *name_or_path, struct ig_quant_recipe **out
     return ok;
 }
 
-bool ig_quant_recipe_uniform(struct ig_codec codec, struct ig_quant_recipe **out, struct ig_err *err)
+bool ig_quant_recipe_uniform(struct ig_codec codec, struct ig_quant_recipe **out,
+                             struct ig_err *err)
 {
     char text[400], name[QUANT_NAME_MAX + 1];
     ig_codec_default(&codec);

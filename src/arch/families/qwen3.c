@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * qwen3 — dense Qwen3: GQA with RMS-normed queries and keys (before RoPE), SwiGLU, no biases.
- * Order of parts: mlx-lm 0.32.2, models/qwen3.py, as each __init__ assigns them (gate, down, up). */
+ * Order of parts: mlx-lm 0.32.2, models/qwen3.py, as each __init__ assigns them (gate, down, up).
+ */
 #include "arch/arch_internal.h"
 
 static const char *const model_types[] = {"qwen3", NULL};

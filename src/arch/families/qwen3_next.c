@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * qwen3_next — three layers of gated DeltaNet, then one of gated attention; experts everywhere.
- * Order of parts, and what mlx-lm changes on the way in: its models/qwen3_next.py (0.32.2), `sanitize`.
- * Norms that are stored less 1 get it back in the checkpoint's own type; linear_attn.norm is plain. */
+ * Order of parts, and what mlx-lm changes on the way in: its models/qwen3_next.py (0.32.2),
+ * `sanitize`. Norms that are stored less 1 get it back in the checkpoint's own type;
+ * linear_attn.norm is plain. */
 #include "arch/arch_internal.h"
 
 static const char *const model_types[] = {"qwen3_next", NULL};
@@ -41,9 +42,12 @@ static const struct ig_arch_part parts[] = {
 };
 // clang-format on
 
-static const char *const plus_one[] = {"input_layernorm",  "post_attention_layernorm",
-                                       "self_attn.q_norm", "self_attn.k_norm",
-                                       "norm",             NULL};
+static const char *const plus_one[] = {"input_layernorm",
+                                       "post_attention_layernorm",
+                                       "self_attn.q_norm",
+                                       "self_attn.k_norm",
+                                       "norm",
+                                       NULL};
 static const char *const moved_axis[] = {"linear_attn.conv1d", NULL};
 static const char *const dropped[] = {"mtp", NULL};
 
