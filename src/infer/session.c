@@ -179,7 +179,8 @@ static bool check_tokens(const struct ig_session *s, const int32_t *tokens, size
 {
     if (count > (size_t)(s->context - s->length)) {
         if (s->length == 0)
-            return ig_err_set(err, IG_ERR_DATA, "prompt has %zu tokens, the context is %lld", count,
+            return ig_err_set(err, IG_ERR_DATA, "the prompt has %zu tokens, the %s context is %lld",
+                              count, s->context < s->model->shape.context ? "session's" : "model's",
                               (long long)s->context);
         return ig_err_set(err, IG_ERR_DATA,
                           "%lld tokens and %zu more do not fit the context of %lld",

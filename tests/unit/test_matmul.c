@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* Rounding only: packed sums are of codes times x, whose magnitude is a few times that of w x. */
-#define TOLERANCE 4e-6
+#define TOLERANCE 1.5e-6
 
 struct format {
     const char *name;

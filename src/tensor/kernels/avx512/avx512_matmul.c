@@ -5,7 +5,10 @@
  *   runs of 4 (5, 6, 8 bits;      block of  64): lane l, step j holds element 4 l + j.
  * A lane's run never crosses a group, so a block's sum is scaled lane by lane. Up to 5 bits a code
  * becomes a float by a permute of a 16 or 32 entry table, which looks at the low bits of the lane
- * only: no mask, no conversion. */
+ * only: no mask, no conversion.
+ *
+ * Affine codes are taken as q - 2^(bits-1), and biases as b + s 2^(bits-1): the large terms s q and
+ * b cancel, and would cancel after rounding otherwise. */
 #include "tensor/kernels/matmul.h"
 
 #include "base/check.h"
@@ -92,11 +95,19 @@ INLINE int bits_of(enum kind kind)
     return bits[kind];
 }
 
+/* What is taken off affine codes. */
+INLINE int half_of(enum kind kind)
+{
+    return 1 << (bits_of(kind) - 1);
+}
+
 /* One block of codes, a run in each lane. */
 INLINE __m512i spread(enum kind kind, const uint8_t *p)
 {
     if (kind == Q2) return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
-    if (kind == Q4 || kind == FP4 || kind == Q8) return _mm512_loadu_si512(p);
+    if (kind == Q4 || kind == FP4) return _mm512_loadu_si512(p);
+    if (kind == Q8) /* as signed bytes of q - 128 */
+        return _mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0x80808080));
     if (kind == Q5) {
         __m512i words = _mm512_maskz_loadu_epi32(0x03FF, p); /* 40 bytes; 10 for each quarter */
         words = _mm512_permutexvar_epi16(_mm512_set_epi16(0, 0, 0, 19, 18, 17, 16, 15, 0, 0, 0, 14,
@@ -111,8 +122,11 @@ INLINE __m512i spread(enum kind kind, const uint8_t *p)
     __m512i words = _mm512_maskz_loadu_epi32(0x0FFF, p); /* 48 bytes; 3 for each lane */
     words = _mm512_permutexvar_epi32(
         _mm512_setr_epi32(0, 1, 2, 0, 3, 4, 5, 0, 6, 7, 8, 0, 9, 10, 11, 0), words);
-    return _mm512_shuffle_epi8(words, _mm512_broadcast_i32x4(_mm_setr_epi8(
-                                          0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1)));
+    __m512i lanes =
+        _mm512_shuffle_epi8(words, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6,
+                                                                        7, 8, -1, 9, 10, 11, -1)));
+    if (kind == Q6) lanes = _mm512_xor_si512(lanes, _mm512_set1_epi32(0x820820)); /* q - 32 */
+    return lanes;
 }
 
 struct tables {
@@ -129,6 +143,7 @@ INLINE struct tables tables_of(enum kind kind)
     __m512i index = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     int mask = kind == Q2 ? 3 : kind == Q3 ? 7 : 15;
     __m512 low = _mm512_cvtepi32_ps(_mm512_and_si512(index, _mm512_set1_epi32(mask)));
+    low = _mm512_sub_ps(low, _mm512_set1_ps((float)half_of(kind)));
     return (struct tables){low, _mm512_add_ps(low, _mm512_set1_ps(16.0F))};
 }
 
@@ -136,11 +151,12 @@ INLINE struct tables tables_of(enum kind kind)
 INLINE __m512 decode(enum kind kind, __m512i v, int j, struct tables t)
 {
     int bits = bits_of(kind);
+    if (kind == Q6 || kind == Q8) { /* to the top and back down, with its sign */
+        v = _mm512_slli_epi32(v, (unsigned)(32 - bits - j * bits));
+        return _mm512_cvtepi32_ps(_mm512_srai_epi32(v, (unsigned)(32 - bits)));
+    }
     if (j > 0) v = _mm512_srli_epi32(v, (unsigned)(j * bits));
-    if (kind == Q5) return _mm512_permutex2var_ps(t.low, v, t.high);
-    if (kind != Q6 && kind != Q8) return _mm512_permutexvar_ps(v, t.low);
-    if (kind == Q6 || j < 3) v = _mm512_and_si512(v, _mm512_set1_epi32((1 << bits) - 1));
-    return _mm512_cvtepi32_ps(v);
+    return kind == Q5 ? _mm512_permutex2var_ps(t.low, v, t.high) : _mm512_permutexvar_ps(v, t.low);
 }
 
 /* The sum of one block: run_of vectors of x against as many codes in each lane. */
@@ -182,10 +198,15 @@ INLINE __m512 span_dot(enum kind kind, const uint8_t *p, const float *x, int64_t
     return sum;
 }
 
-INLINE __m512 bias_dot(const float *biases, const float *sums, int64_t count, __m512 sum)
+/* Sum of (b + s half) times the sum of x over the group. */
+INLINE __m512 bias_dot(const float *biases, const float *scales, const float *sums, int64_t count,
+                       float half, __m512 sum)
 {
-    for (int64_t i = 0; i < count; i += 16) /* zeros behind both ends */
-        sum = _mm512_fmadd_ps(_mm512_loadu_ps(biases + i), _mm512_loadu_ps(sums + i), sum);
+    for (int64_t i = 0; i < count; i += 16) { /* zeros behind all ends */
+        __m512 b = _mm512_fmadd_ps(_mm512_loadu_ps(scales + i), _mm512_set1_ps(half),
+                                   _mm512_loadu_ps(biases + i));
+        sum = _mm512_fmadd_ps(b, _mm512_loadu_ps(sums + i), sum);
+    }
     return sum;
 }
 
@@ -208,7 +229,7 @@ INLINE void matvec_runs(enum kind kind, const struct ig_matrix *w, const float *
                 sum, span_dot(kind, p + c * bits_of(kind) / 8, x + c, cols, scales, w->group, t));
             if (kind == FP4) continue;
             load_floats(w->scale_dtype, w->biases, group, n, biases);
-            sum = bias_dot(biases, sums + c / w->group, n, sum);
+            sum = bias_dot(biases, scales, sums + c / w->group, n, (float)half_of(kind), sum);
         }
         y[i] = _mm512_reduce_add_ps(sum);
     }
