@@ -149,12 +149,142 @@ static void bench_open(const char *name, const struct naming *n, int shards)
     if (!ig_dir_remove(dir, &err)) die(&err);
 }
 
+/* ---- writing: Qwen3-0.6B's names and shapes, 1.19 GB of bf16 ---- */
+
+#define CHUNK_BYTES ((size_t)1 << 20)
+
+static void name_dense_layer(struct naming *n, int layer)
+{
+    add(n, 2048, 1024, "model.layers.%d.self_attn.q_proj.weight", layer, 0);
+    add(n, 1024, 1024, "model.layers.%d.self_attn.k_proj.weight", layer, 0);
+    add(n, 1024, 1024, "model.layers.%d.self_attn.v_proj.weight", layer, 0);
+    add(n, 1024, 2048, "model.layers.%d.self_attn.o_proj.weight", layer, 0);
+    add(n, 128, 0, "model.layers.%d.self_attn.q_norm.weight", layer, 0);
+    add(n, 128, 0, "model.layers.%d.self_attn.k_norm.weight", layer, 0);
+    add(n, 3072, 1024, "model.layers.%d.mlp.gate_proj.weight", layer, 0);
+    add(n, 1024, 3072, "model.layers.%d.mlp.down_proj.weight", layer, 0);
+    add(n, 3072, 1024, "model.layers.%d.mlp.up_proj.weight", layer, 0);
+    add(n, 1024, 0, "model.layers.%d.input_layernorm.weight", layer, 0);
+    add(n, 1024, 0, "model.layers.%d.post_attention_layernorm.weight", layer, 0);
+}
+
+struct writing {
+    struct ig_writer *writer;
+    const struct naming *n;
+    int fd;                /* of the case that writes without a writer */
+    unsigned char *chunks; /* CHUNK_BYTES for each thread */
+};
+
+static size_t tensor_bytes(const struct ig_tensor *t)
+{
+    return 2 * (size_t)t->shape[0] * (t->rank == 2 ? (size_t)t->shape[1] : 1);
+}
+
+static bool write_tensor(void *user, int thread, int64_t index, struct ig_err *err)
+{
+    struct writing *w = user;
+    const unsigned char *chunk = w->chunks + (size_t)thread * CHUNK_BYTES;
+    size_t bytes = tensor_bytes(&w->n->tensors[index]);
+    for (size_t at = 0; at < bytes; at += CHUNK_BYTES) {
+        size_t count = bytes - at < CHUNK_BYTES ? bytes - at : CHUNK_BYTES;
+        if (!ig_writer_put(w->writer, index, at, chunk, count, err)) return false;
+    }
+    return ig_writer_mark(w->writer, index, err);
+}
+
+static bool write_plain(void *user, int thread, int64_t index, struct ig_err *err)
+{
+    struct writing *w = user;
+    return ig_file_pwrite(w->fd, "plain", (uint64_t)index * CHUNK_BYTES,
+                          w->chunks + (size_t)thread * CHUNK_BYTES, CHUNK_BYTES, err);
+}
+
+static double write_once(struct writing *w, struct ig_pool *pool, const char *out, bool sync)
+{
+    struct ig_err err = {0};
+    double start = ig_clock_seconds();
+    struct ig_writer_plan plan = {.out = out,
+                                  .tensors = w->n->tensors,
+                                  .count = w->n->count,
+                                  .total_parameters = -1,
+                                  .no_sync = !sync};
+    if (!ig_writer_open(&plan, &w->writer, &err) ||
+        !ig_pool_each(pool, w->n->count, write_tensor, w, &err) ||
+        !ig_writer_finish(w->writer, &err))
+        die(&err);
+    ig_writer_close(w->writer);
+    return ig_clock_seconds() - start;
+}
+
+static double plain_once(struct writing *w, struct ig_pool *pool, const char *out, double bytes)
+{
+    struct ig_err err = {0};
+    double start = ig_clock_seconds();
+    w->fd = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    int64_t chunks = (int64_t)(bytes / (double)CHUNK_BYTES);
+    if (w->fd < 0 || fallocate(w->fd, 0, 0, chunks * (int64_t)CHUNK_BYTES) != 0) exit(1);
+    if (!ig_pool_each(pool, chunks, write_plain, w, &err)) die(&err);
+    close(w->fd);
+    return ig_clock_seconds() - start;
+}
+
+static double copy_once(const char *from, const char *to)
+{
+    char command[3 * IG_PATH_MAX];
+    snprintf(command, sizeof command, "cp '%s/model.safetensors' '%s'", from, to);
+    double start = ig_clock_seconds();
+    if (system(command) != 0) exit(1);
+    return ig_clock_seconds() - start;
+}
+
+static void bench_write(const struct naming *n, int threads)
+{
+    enum { PLAIN, WRITER, SYNCED, COPY, CASES, ROUNDS = 7 };
+    static const char *const names[CASES] = {
+        "write 1.19 GB, pwrite alone", "write 1.19 GB, writer, not synced",
+        "write 1.19 GB, writer, synced", "copy of the 1.19 GB by cp"};
+    static double seconds[CASES][ROUNDS];
+    char dir[IG_PATH_MAX], file[IG_PATH_MAX];
+    double bytes = 0;
+    struct ig_err err = {0};
+    struct ig_pool *pool = ig_pool_new(threads, &err);
+    struct writing w = {.n = n, .chunks = malloc((size_t)threads * CHUNK_BYTES)};
+    if (!pool || !w.chunks) die(&err);
+    for (size_t i = 0; i < (size_t)threads * CHUNK_BYTES; i++)
+        w.chunks[i] = (unsigned char)(i * 2654435761u >> 24);
+    if (!ig_path_join(dir, scratch, "model", &err) || !ig_path_join(file, scratch, "file", &err))
+        die(&err);
+    for (int64_t i = 0; i < n->count; i++)
+        bytes += (double)tensor_bytes(&n->tensors[i]);
+    for (int r = 0; r < ROUNDS; r++) {
+        seconds[PLAIN][r] = plain_once(&w, pool, file, bytes);
+        unlink(file);
+        seconds[SYNCED][r] = write_once(&w, pool, dir, true);
+        if (!ig_dir_remove(dir, &err)) die(&err);
+        seconds[WRITER][r] = write_once(&w, pool, dir, false);
+        seconds[COPY][r] = copy_once(dir, file);
+        unlink(file);
+        if (!ig_dir_remove(dir, &err)) die(&err);
+        sync(); /* what one round left dirty is not the next one's */
+    }
+    for (int c = 0; c < CASES; c++)
+        report(names[c], seconds[c], ROUNDS, bytes);
+    ig_pool_free(pool);
+    free(w.chunks);
+}
+
 int main(int argc, char **argv)
 {
     struct ig_err err = {0};
     struct naming n = {.tensors = calloc(26334, sizeof(struct ig_tensor))};
     snprintf(scratch, sizeof scratch, "%s/bench-store-XXXXXX", argc > 1 ? argv[1] : "/tmp");
     if (!n.tensors || !mkdtemp(scratch)) return 1;
+    add(&n, 151936, 1024, "model.embed_tokens.weight", 0, 0);
+    for (int layer = 0; layer < 28; layer++)
+        name_dense_layer(&n, layer);
+    add(&n, 1024, 0, "model.norm.weight", 0, 0);
+    bench_write(&n, ig_core_count());
+    n.count = 0;
     add(&n, 151936, 2048, "model.embed_tokens.weight", 0, 0);
     for (int layer = 0; layer < 67; layer++)
         name_layer(&n, layer);

@@ -64,8 +64,7 @@ struct ig_sink {
 /* ---- writer ---- */
 
 enum ig_layout {
-    IG_LAYOUT_HF,  /* as safetensors' own writer: header padded to 8, wide types first, metadata pt
-                    */
+    IG_LAYOUT_HF,  /* as safetensors' own: header padded to 8, wide types first, metadata pt */
     IG_LAYOUT_MLX, /* as mlx's: no padding, sorted header, metadata mlx, its payload order */
 };
 
@@ -84,6 +83,8 @@ struct ig_writer_plan {
     struct ig_slice fingerprint; /* of recipe and inputs: resume refuses another one */
     bool resume;                 /* go on with OUT.partial if it is there */
     bool force;                  /* replace an existing OUT, at the end, by rename */
+    bool no_sync;                /* do not wait for the disk: after a power failure OUT may hold
+                                    zeros (a killed process loses nothing) */
 };
 
 struct ig_writer;

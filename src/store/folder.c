@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COPY_BYTES ((size_t)1 << 20)
+#define COPY_BYTES     ((size_t)1 << 20)
+#define CHAT_TEMPLATES "additional_chat_templates" /* the one folder that transformers writes */
 
 /* No fsync for each small file: with gigabytes of shards dirty each would wait for all of them. */
 bool ig_writer_add(struct ig_writer *w, const char *name, struct ig_slice bytes, struct ig_err *err)
@@ -75,12 +76,15 @@ static bool copy_file(const char *from_path, const char *to_path, struct ig_err 
 
 struct carrying {
     const char *from, *to;
+    bool nested; /* inside CHAT_TEMPLATES: no folders are looked for */
     struct ig_err *err;
     bool failed;
 };
 
+static bool carry_folder(const char *from, const char *to, bool nested, struct ig_err *err);
+
 /* stat, not lstat: the Hub's cache is made of links. */
-static bool carry_entry(void *user, const char *name)
+static bool carry_entry(void *user, const char *name) /* NOLINT(misc-no-recursion): once */
 {
     struct carrying *c = user;
     char from[IG_PATH_MAX], to[IG_PATH_MAX];
@@ -92,14 +96,22 @@ static bool carry_entry(void *user, const char *name)
         c->failed = !ig_err_errno(c->err, errno, "cannot copy '%s'", from);
     else if (S_ISREG(st.st_mode))
         c->failed = !copy_file(from, to, c->err);
+    else if (S_ISDIR(st.st_mode) && !c->nested && strcmp(name, CHAT_TEMPLATES) == 0)
+        c->failed = !ig_dir_make(to, c->err) || !carry_folder(from, to, true, c->err);
     return !c->failed;
+}
+
+static bool carry_folder(const char *from, const char *to, /* NOLINT(misc-no-recursion): once */
+                         bool nested, struct ig_err *err)
+{
+    struct carrying c = {.from = from, .to = to, .nested = nested, .err = err};
+    return ig_dir_list(from, carry_entry, &c, err) && !c.failed;
 }
 
 bool ig_writer_carry(struct ig_writer *w, const char *model_dir, struct ig_err *err)
 {
     if (!ig_path_is_dir(model_dir)) return true; /* a single file has no company */
-    struct carrying c = {.from = model_dir, .to = w->partial, .err = err};
-    return ig_dir_list(model_dir, carry_entry, &c, err) && !c.failed;
+    return carry_folder(model_dir, w->partial, false, err);
 }
 
 /* ---- finishing ---- */
@@ -114,38 +126,112 @@ static bool write_index(struct ig_writer *w, struct ig_err *err)
     return ok;
 }
 
+struct syncing {
+    const char *dir;
+    struct ig_err *err;
+    bool failed;
+};
+
+static bool sync_folder(const char *dir, struct ig_err *err);
+
+static bool sync_entry(void *user, const char *name) /* NOLINT(misc-no-recursion): as deep as carried */
+{
+    struct syncing *s = user;
+    char path[IG_PATH_MAX];
+    if (!ig_path_join(path, s->dir, name, s->err)) {
+        s->failed = true;
+    } else if (ig_path_is_dir(path)) {
+        s->failed = !sync_folder(path, s->err);
+    } else {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        s->failed = fd < 0 || fsync(fd) != 0;
+        if (s->failed) ig_err_errno(s->err, errno, "cannot write '%s'", path);
+        if (fd >= 0) close(fd);
+    }
+    return !s->failed;
+}
+
+/* All files' bytes, then the folder's names. */
+static bool sync_folder(const char *dir, struct ig_err *err) /* NOLINT(misc-no-recursion) */
+{
+    struct syncing s = {.dir = dir, .err = err};
+    return ig_dir_list(dir, sync_entry, &s, err) && !s.failed && ig_dir_sync(dir, err);
+}
+
+/* Makes the new name of the folder durable. */
+static bool sync_parent(const char *path, struct ig_err *err)
+{
+    char parent[IG_PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) : 0;
+    if (!slash) return ig_dir_sync(".", err);
+    if (len == 0) return ig_dir_sync("/", err);
+    memcpy(parent, path, len);
+    parent[len] = '\0';
+    return ig_dir_sync(parent, err);
+}
+
 /* An old OUT changes places with the new one in one step where the file system can. */
 static bool take_name(struct ig_writer *w, struct ig_err *err)
 {
+    char old[IG_PATH_MAX];
     if (!ig_path_exists(w->out)) {
         if (rename(w->partial, w->out) == 0) return true;
         return ig_err_errno(err, errno, "cannot rename '%s' to '%s'", w->partial, w->out);
     }
     if (!w->plan.force)
-        return ig_err_set(err, IG_ERR_USAGE,
-                          "'%s' has appeared meanwhile; the new model is in '%s'", w->out,
-                          w->partial);
-    if (renameat2(AT_FDCWD, w->partial, AT_FDCWD, w->out, RENAME_EXCHANGE) != 0) {
-        char old[IG_PATH_MAX];
-        if (snprintf(old, sizeof old, "%s.old", w->out) >= (int)sizeof old || ig_path_exists(old) ||
-            rename(w->out, old) != 0 || rename(w->partial, w->out) != 0)
-            return ig_err_errno(err, errno, "cannot replace '%s' by '%s'", w->out, w->partial);
-        return ig_dir_remove(old, err);
-    }
-    return ig_dir_remove(w->partial, err);
+        return ig_err_set(err, IG_ERR_USAGE, "'%s' has appeared meanwhile; the new model is in '%s'",
+                          w->out, w->partial);
+    if (renameat2(AT_FDCWD, w->partial, AT_FDCWD, w->out, RENAME_EXCHANGE) == 0)
+        return ig_dir_remove(w->partial, err);
+    if (snprintf(old, sizeof old, "%s.old", w->out) >= (int)sizeof old)
+        return ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", w->out);
+    if (rename(w->out, old) != 0 || rename(w->partial, w->out) != 0)
+        return ig_err_errno(err, errno, "cannot replace '%s' by '%s'", w->out, w->partial);
+    return ig_dir_remove(old, err);
 }
 
 bool ig_writer_finish(struct ig_writer *w, struct ig_err *err)
 {
+    bool sync = !w->plan.no_sync;
     for (int64_t i = 0; i < w->plan.count; i++)
-        if (atomic_load(&w->slots[i].state) != WRITER_DONE && !ig_writer_has(w, i))
+        if (!ig_writer_has(w, i))
             return ig_err_set(err, IG_ERR_BUG, "tensor '" IG_SLICE_FMT "' was never finished",
                               IG_SLICE_ARG(w->plan.tensors[i].name));
     if (!write_index(w, err)) return false;
+    if (sync && !sync_folder(w->partial, err)) return false;
     if (unlink(w->journal.path) != 0)
         return ig_err_errno(err, errno, "cannot remove '%s'", w->journal.path);
     w->owns_partial = false;
     if (!take_name(w, err)) return false;
     store__journal_close(&w->journal);
-    return true;
+    return !sync || sync_parent(w->out, err);
+}
+
+/* ---- what may be replaced ---- */
+
+struct looking {
+    bool model, anything;
+};
+
+static bool look_at_entry(void *user, const char *name)
+{
+    struct looking *l = user;
+    l->anything = true;
+    l->model = strcmp(name, STORE_CONFIG_NAME) == 0 || ig_slice_ends(ig_slice_of(name), STORE_SUFFIX);
+    return !l->model;
+}
+
+/* --force replaces models, not the folder that all models are in, nor a home. */
+bool store__check_replaceable(const struct ig_writer *w, struct ig_err *err)
+{
+    struct looking l = {0};
+    if (!ig_path_exists(w->out)) return true;
+    if (!w->plan.force)
+        return ig_err_set(err, IG_ERR_USAGE, "'%s' exists: choose another name, or use --force",
+                          w->out);
+    if (ig_path_is_dir(w->out) && !ig_dir_list(w->out, look_at_entry, &l, err)) return false;
+    if (ig_path_is_dir(w->out) && (l.model || !l.anything)) return true;
+    return ig_err_set(err, IG_ERR_USAGE, "'%s' exists and is no model folder: it is not replaced",
+                      w->out);
 }

@@ -151,9 +151,11 @@ static bool check_room(struct ig_writer *w, struct ig_err *err)
         return ig_err_errno(err, errno, "cannot stat '%s'", w->partial);
     room = (uint64_t)fs.f_bavail * fs.f_frsize;
     if (need <= room) return true;
+    double unit = need >= 1000000000 ? 1e9 : 1e6;
+    const char *name = need >= 1000000000 ? "GB" : "MB";
     return ig_err_set(err, IG_ERR_IO,
-                      "not enough room for '%s': %.1f MB are needed, %.1f MB are free", w->out,
-                      (double)need / 1e6, (double)room / 1e6);
+                      "not enough room for '%s': %.1f %s are needed, %.1f %s are free", w->out,
+                      (double)need / unit, name, (double)room / unit, name);
 }
 
 static bool make_shard(struct ig_writer *w, int index, struct ig_err *err)
@@ -165,7 +167,10 @@ static bool make_shard(struct ig_writer *w, int index, struct ig_err *err)
     if (fd < 0) return ig_err_errno(err, errno, "cannot create '%s'", path);
     w->fds[index] = fd;
     /* Not posix_fallocate: where the file system cannot, glibc would write every block. */
-    int failed = fallocate(fd, 0, 0, (off_t)shard->bytes) == 0 ? 0 : errno;
+    int failed = 0;
+    do
+        failed = fallocate(fd, 0, 0, (off_t)shard->bytes) == 0 ? 0 : errno;
+    while (failed == EINTR);
     if (failed == EOPNOTSUPP || failed == ENOSYS)
         failed = ftruncate(fd, (off_t)shard->bytes) == 0 ? 0 : errno;
     if (failed)
@@ -193,9 +198,7 @@ static bool open_all(struct ig_writer *w, const struct ig_writer_plan *plan, str
     if (!copy_plan(w, plan, err)) return false;
     if (!store__shards_plan(&w->plan, &w->arena, &w->shards, err)) return false;
     if (!allocate(w, err) || !digest_plan(w, plan->fingerprint, err)) return false;
-    if (ig_path_exists(w->out) && !plan->force)
-        return ig_err_set(err, IG_ERR_USAGE, "'%s' exists: choose another name, or use --force",
-                          w->out);
+    if (!store__check_replaceable(w, err)) return false;
     if (!take_folder(w, err)) return false;
     w->owns_partial = true;
     if (!check_room(w, err)) return false;
@@ -319,12 +322,22 @@ static bool digest_tensor(const struct ig_writer *w, int64_t index, const struct
     return ok;
 }
 
+/* Lets the disk work while the next tensors are computed, so that finish has little to wait for. It
+ * is a hint: failures show in finish's fsync. */
+static void start_writeback(const struct ig_writer *w, const struct store_place *place)
+{
+    if (!w->plan.no_sync)
+        (void)sync_file_range(w->fds[place->shard], (off_t)place->offset, (off_t)place->bytes,
+                              SYNC_FILE_RANGE_WRITE);
+}
+
 bool ig_writer_mark(struct ig_writer *w, int64_t index, struct ig_err *err)
 {
     IG_ASSERT(index >= 0 && index < w->plan.count);
     struct writer_slot *slot = &w->slots[index];
     struct ig_digest digest;
     if (!digest_tensor(w, index, slot->blocks, &digest, err)) return false;
+    start_writeback(w, &w->shards.places[index]);
     pthread_mutex_lock(&w->lock);
     bool ok = store__journal_add(&w->journal, w->plan.tensors[index].name, digest, err);
     free(slot->blocks);

@@ -37,3 +37,6 @@ struct ig_writer {
     struct store_journal journal;
     pthread_mutex_t lock; /* of the journal, and of slots' blocks while they are made */
 };
+
+/* Whether OUT is free, or a model that --force may replace. */
+IG_MUST_CHECK bool store__check_replaceable(const struct ig_writer *w, struct ig_err *err);
