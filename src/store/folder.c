@@ -134,7 +134,8 @@ struct syncing {
 
 static bool sync_folder(const char *dir, struct ig_err *err);
 
-static bool sync_entry(void *user, const char *name) /* NOLINT(misc-no-recursion): as deep as carried */
+static bool sync_entry(void *user,
+                       const char *name) /* NOLINT(misc-no-recursion): as deep as carried */
 {
     struct syncing *s = user;
     char path[IG_PATH_MAX];
@@ -180,8 +181,9 @@ static bool take_name(struct ig_writer *w, struct ig_err *err)
         return ig_err_errno(err, errno, "cannot rename '%s' to '%s'", w->partial, w->out);
     }
     if (!w->plan.force)
-        return ig_err_set(err, IG_ERR_USAGE, "'%s' has appeared meanwhile; the new model is in '%s'",
-                          w->out, w->partial);
+        return ig_err_set(err, IG_ERR_USAGE,
+                          "'%s' has appeared meanwhile; the new model is in '%s'", w->out,
+                          w->partial);
     if (renameat2(AT_FDCWD, w->partial, AT_FDCWD, w->out, RENAME_EXCHANGE) == 0)
         return ig_dir_remove(w->partial, err);
     if (snprintf(old, sizeof old, "%s.old", w->out) >= (int)sizeof old)
@@ -218,7 +220,8 @@ static bool look_at_entry(void *user, const char *name)
 {
     struct looking *l = user;
     l->anything = true;
-    l->model = strcmp(name, STORE_CONFIG_NAME) == 0 || ig_slice_ends(ig_slice_of(name), STORE_SUFFIX);
+    l->model =
+        strcmp(name, STORE_CONFIG_NAME) == 0 || ig_slice_ends(ig_slice_of(name), STORE_SUFFIX);
     return !l->model;
 }
 
