@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cli — what every command shares. A command parses, calls one library function, prints.
+ *
+ * stdout is the result, stderr is chat. Exit codes: 0 done, 1 failed, 2 wrong usage. */
+#pragma once
+#include "ingot/err.h"
+#include "ingot/json.h"
+#include "ingot/opt.h"
+#include "ingot/watch.h"
+#include <stdio.h>
+
+/* The first member of every command's arguments. */
+struct cli_common {
+    bool json, quiet, help;
+};
+// clang-format off
+#define CLI_COMMON(T)                                                                              \
+    IG_OPT_FLAG(T, common.json, "json", 0, "one JSON document on stdout"),                         \
+    IG_OPT_FLAG(T, common.quiet, "quiet", 'q', "no progress and no warnings"),                     \
+    IG_OPT_FLAG(T, common.help, "help", 'h', "this text")
+// clang-format on
+
+struct cli_command {
+    const char *name;
+    const char *summary; /* "combine models into one" */
+    const char *example; /* a real command line, printed by --help */
+    const struct ig_opt *options;
+    size_t args_size;
+    bool (*run)(const void *args, const struct ig_watch *watch, struct ig_err *err);
+};
+
+/* All commands, NULL-terminated. */
+extern const struct cli_command *const cli_commands[];
+
+/* ---- progress.c ---- */
+
+/* A watch that draws a bar on a terminal, prints a line every few seconds elsewhere, nothing when
+ * quiet. Ctrl-C makes it ask the job to stop. */
+const struct ig_watch *cli_watch(bool quiet);
+/* Clears the bar, so that something else can be printed on stderr. */
+void cli_watch_clear(void);
+/* Whether Ctrl-C was pressed since the last call of cli_interrupt_arm. */
+bool cli_interrupted(void);
+/* From here on the first Ctrl-C is remembered and the second one ends the program. */
+void cli_interrupt_arm(void);
+
+/* ---- print.c ---- */
+
+/* "1.19 GB", decimal. */
+const char *cli_bytes(uint64_t bytes, char out[32]);
+/* Prints a JSON document and a newline. */
+IG_MUST_CHECK bool cli_print_json(const struct ig_buf *text, struct ig_err *err);
+/* A table: rows x columns cells, the first row is the head; numbers are set right. */
+void cli_print_table(const char *const *cells, int rows, int columns);
+struct ig_job_report;
+/* What merge and quantize print, as text or as the JSON that scripts rely on. */
+IG_MUST_CHECK bool cli_print_report(const struct ig_job_report *report, const char *out, bool json,
+                                    struct ig_err *err);
+/* Whether stdout may have colours. */
+bool cli_colours(void);
+/* The folder of the embedded tiny models and tasks. */
+const char *cli_fixtures(void);

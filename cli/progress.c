@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * progress — a bar with rate and time left on a terminal, a line every few seconds elsewhere. */
+#include "cli.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define REDRAW_SECONDS 0.1
+#define LINE_SECONDS   5.0
+#define BAR_CELLS      24
+
+static volatile sig_atomic_t interrupts;
+
+static struct {
+    bool terminal, drawn, quiet;
+    double started, printed;
+    const char *phase;
+} bar;
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    if (interrupts++) _exit(130);
+}
+
+void cli_interrupt_arm(void)
+{
+    interrupts = 0;
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
+bool cli_interrupted(void)
+{
+    return interrupts != 0;
+}
+
+void cli_watch_clear(void)
+{
+    if (bar.drawn) fputs("\r\033[K", stderr);
+    bar.drawn = false;
+}
+
+static void warn(void *user, const char *text)
+{
+    (void)user;
+    cli_watch_clear();
+    fprintf(stderr, "warning: %s\n", text);
+}
+
+static void format_line(const struct ig_progress *p, double elapsed, char *line, size_t size)
+{
+    double done = p->bytes_total ? (double)p->bytes_done : (double)p->items_done;
+    double total = p->bytes_total ? (double)p->bytes_total : (double)p->items_total;
+    double part = total > 0 ? done / total : 0;
+    char left[32] = "";
+    if (part > 0.01 && part < 1)
+        snprintf(left, sizeof left, ", %.0f s left", elapsed / part - elapsed);
+    if (p->bytes_total)
+        snprintf(line, size, "%s %3.0f %%, %lld of %lld tensors, %.2f GB/s%s", p->phase, 100 * part,
+                 (long long)p->items_done, (long long)p->items_total,
+                 elapsed > 0 ? done / elapsed / 1e9 : 0, left);
+    else
+        snprintf(line, size, "%s %3.0f %%, %lld of %lld, %.1f/s%s", p->phase, 100 * part,
+                 (long long)p->items_done, (long long)p->items_total,
+                 elapsed > 0 ? done / elapsed : 0, left);
+}
+
+static bool progress(void *user, const struct ig_progress *p)
+{
+    (void)user;
+    if (interrupts) return false;
+    if (bar.quiet) return true;
+    double now = now_seconds();
+    if (bar.phase != p->phase) {
+        bar.phase = p->phase;
+        bar.started = bar.printed = now;
+    }
+    if (now - bar.printed < (bar.terminal ? REDRAW_SECONDS : LINE_SECONDS)) return true;
+    bar.printed = now;
+    char line[160];
+    format_line(p, now - bar.started, line, sizeof line);
+    if (!bar.terminal) {
+        fprintf(stderr, "%s\n", line);
+        return true;
+    }
+    double total = (double)(p->bytes_total ? p->bytes_total : p->items_total);
+    double done = (double)(p->bytes_total ? p->bytes_done : p->items_done);
+    int full = total > 0 ? (int)(BAR_CELLS * done / total) : 0;
+    char cells[BAR_CELLS + 1];
+    for (int i = 0; i < BAR_CELLS; i++)
+        cells[i] = i < full ? '#' : '.';
+    cells[BAR_CELLS] = '\0';
+    fprintf(stderr, "\r\033[K[%s] %s", cells, line);
+    bar.drawn = true;
+    return true;
+}
+
+const struct ig_watch *cli_watch(bool quiet)
+{
+    static struct ig_watch watch = {.progress = progress};
+    bar.terminal = isatty(STDERR_FILENO);
+    bar.quiet = quiet;
+    watch.warn = quiet ? NULL : warn;
+    cli_interrupt_arm();
+    return &watch;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * talk — a model, its tokenizer, its template and one session, for generate, chat and demo. */
+#pragma once
+#include "ingot/chat.h"
+#include "ingot/infer.h"
+#include "ingot/opt.h"
+#include "ingot/token.h"
+#include <stdio.h>
+
+struct talk_options {
+    int64_t tokens_max, top_k, seed, threads, context;
+    double temperature, top_p, min_p, repetition_penalty;
+    bool thinking;
+};
+// clang-format off
+#define TALK_OPTIONS(T)                                                                            \
+    IG_OPT_INT(T, talk.tokens_max, "max-tokens", 'm', "N", "256", 1, 1e9, "tokens to write at most"), \
+    IG_OPT_REAL(T, talk.temperature, "temp", 't', "T", "0", 0, 100, "temperature; 0: the likeliest token"), \
+    IG_OPT_REAL(T, talk.top_p, "top-p", 0, "P", "1", 0, 1, "likeliest tokens that hold this probability"), \
+    IG_OPT_INT(T, talk.top_k, "top-k", 0, "K", "0", 0, 1e9, "the K likeliest tokens; 0: all"),      \
+    IG_OPT_REAL(T, talk.min_p, "min-p", 0, "P", "0", 0, 1, "at least P times the likeliest one's probability"), \
+    IG_OPT_REAL(T, talk.repetition_penalty, "repetition-penalty", 0, "R", "1", 0.01, 100, "over the last 20 tokens; 1: off"), \
+    IG_OPT_INT(T, talk.seed, "seed", 0, "N", "0", 0, 0, "same seed, same text"),                    \
+    IG_OPT_FLAG_ON(T, talk.thinking, "thinking", 0, "ask the template for a reply without thinking"), \
+    IG_OPT_INT(T, talk.context, "context", 0, "N", "0", 0, 1e9, "tokens to make room for; 0: the model's own"), \
+    IG_OPT_INT(T, talk.threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core")
+// clang-format on
+
+struct talk {
+    struct talk_options options;
+    struct ig_model *model;
+    struct ig_tokenizer *tokenizer;
+    struct ig_template *tmpl; /* NULL when the folder has none, or raw */
+    struct ig_session *session;
+    struct ig_stream_decoder *stream;
+    struct ig_ids ids;   /* of the prompt, then of the reply */
+    size_t prompt_count; /* of ids */
+    double *logprobs;    /* of the reply's tokens */
+    size_t logprob_cap;
+    struct ig_buf text; /* the reply */
+    FILE *to;           /* where the reply streams; NULL: nowhere */
+    struct ig_generate_report report;
+    struct ig_err stream_err; /* of the callback */
+};
+
+IG_MUST_CHECK bool talk_open(const char *model, const struct talk_options *options, bool raw,
+                             struct talk *talk, struct ig_err *err);
+void talk_close(struct talk *talk);
+/* messages: a JSON array's text, [{"role": .., "content": ..}, ..]. Renders, reuses what the
+ * session already holds of it, generates. */
+IG_MUST_CHECK bool talk_reply(struct talk *talk, struct ig_slice messages, struct ig_err *err);
+/* Generates after text as it is. */
+IG_MUST_CHECK bool talk_continue(struct talk *talk, struct ig_slice prompt, struct ig_err *err);
+/* Appends one message object to an array under construction: "[{..}" without the closing bracket.
+ */
+void talk_message(struct ig_buf *messages, const char *role, struct ig_slice content);
+/* "prompt 12 tokens, 345.6 tokens/s; ..." on stderr. */
+void talk_print_rates(const struct talk *talk);
+uint64_t talk_peak_bytes(void);
