@@ -89,8 +89,5 @@ Inputs that do not fit together: shapes that differ, a NaN, a tensor that one la
   $ other nan && recipe "merge_method: yoyo_fusion\n$two"; ls -d out* 2>/dev/null
   ingot merge: tensor 'model.layers.1.mlp.up_proj.weight': model 'other' has 1 values that are NaN or infinite (nonfinite: zero takes them for 0)
   out.partial
-  $ recipe "merge_method: linear\n${two}parameters: {weight: 1, nonfinite: zero}\n" | grep -c tensors
-  ingot merge: an interrupted run left 'out.partial': go on with --resume, or start over with --force
-  'ingot merge --help' tells more
-  0
-  [1]
+  $ rm -r out.partial; recipe "merge_method: linear\n${two}parameters: {weight: 1, nonfinite: zero}\n" | grep -c tensors
+  1
