@@ -55,3 +55,30 @@ Broken models. Each says what is wrong, in which file, and where; nothing is lef
   $ echo '{"version": "1.0", "model": ' > notok/tokenizer.json && ingot tokenize notok -t a
   ingot tokenize: cannot read tokenizer 'notok/tokenizer.json': JSON, line 2, column 1: premature EOF
   [1]
+
+Talking to models: what cannot work says so.
+
+  $ ingot generate fx/models/anvil --prompt hello --context 8 --raw --max-tokens 4 -q
+   of great bellows.
+  $ ingot generate fx/models/anvil --prompt "one two three four five six seven eight nine ten eleven twelve" --context 8 --raw
+  ingot generate: the prompt has 19 tokens, the session's context is 8
+  [1]
+  $ mkdir plain && cp fx/models/anvil/* plain && chmod u+w plain/* && rm plain/chat_template.jinja plain/tokenizer_config.json && ingot generate plain -q
+  ingot generate: 'plain' has no chat template; --raw takes the prompt as it is
+  [1]
+  $ printf '{%% for m in messages %%}\n{{ m.content | }}\n{%% endfor %%}' > plain/chat_template.jinja && ingot generate plain
+  ingot generate: plain/chat_template.jinja: chat template, line 2, column 16: a name is needed here, but '}}' comes
+  [1]
+  $ printf '{{ raise_exception("no such role") }}' > plain/chat_template.jinja && ingot generate plain
+  ingot generate: chat template, line 1, column 19: no such role
+  [1]
+  $ printf '{%% for m in messages %%}{{ m.content }}' > t.jinja && ingot render t.jinja --user hi
+  ingot render: t.jinja: chat template, line 1, column 4: 'for' is never closed: 'else' or 'endfor' is missing
+  [1]
+  $ ingot generate fx/models/anvil --temp hot
+  ingot generate: --temp: 'hot' is not a finite number
+  'ingot generate --help' tells more
+  [2]
+  $ sed -i 's/"hidden_size": 128/"hidden_size": 129/' plain/config.json && ingot generate plain --raw
+  ingot generate: cannot run model 'plain': tensor 'model.embed_tokens.weight' is BF16 2048 x 128; config.json makes it 2048 x 129
+  [1]
