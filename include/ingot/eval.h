@@ -1,22 +1,87 @@
 /* SPDX-License-Identifier: Apache-2.0
  * eval — multiple-choice benchmarks as lm-evaluation-harness defines them.
  *
- * One file for each task in src/eval/tasks/: a row of the Hub's schema to context, choices and gold. */
+ * Use:   ig_eval_open (rows to requests: no model needed) -> ig_eval_score, once for each model
+ *        whose prompts are the same -> ig_eval_close.
+ * Owns:  items, requests and their texts are views into the set, valid until close.
+ * Threads: a set is read-only after open. Results depend on no order, batch or thread count.
+ * Limits: EVAL_FILE_BYTES_MAX, EVAL_CHOICES_MAX (eval_internal.h); anything larger is a data error.
+ * Tasks are one file each in src/eval/tasks/. Definitions and sources: docs/eval.md. */
 #pragma once
+#include "ingot/chat.h"
 #include "ingot/infer.h"
 #include "ingot/token.h"
 
+/* Whose way of cutting a request into tokens is followed. The two differ where a context ends in
+ * white space (every chat template's does), and where a request is longer than the context. */
+enum ig_eval_style {
+    IG_EVAL_LM_EVAL, /* trailing white space moves to the scored part; cut at the model's context */
+    IG_EVAL_MLX,     /* nothing moves; cut at 8192 tokens */
+};
+
+struct ig_eval_job {
+    const char *data;  /* folder: TASK.jsonl, or TASK/SPLIT.jsonl as the Hub names splits */
+    const char *tasks; /* "arc_easy,boolq", or "all" */
+    int64_t limit;     /* the first N rows of each task; 0: all */
+    enum ig_eval_style style;
+    const struct ig_template *chat; /* NULL: no chat template */
+    int64_t shots;                  /* examples before the question, drawn from TASK.train.jsonl */
+    bool multiturn;                 /* with chat: an example is a user and an assistant turn */
+    uint64_t seed;                  /* of the draw; 0: the style's own (1234 lm-eval, 123 mlx) */
+    const struct ig_watch *watch;
+};
+
+struct ig_eval_request { /* score `continuation` after `context` */
+    struct ig_slice context, continuation;
+};
+struct ig_eval_item {
+    const char *task;
+    int64_t doc;  /* from 0, in the order of the rows */
+    int64_t line; /* of the row in its file, from 1 */
+    int gold, count;
+    const struct ig_eval_request *requests; /* count of them, one a choice */
+    const struct ig_slice *choices;         /* what acc_norm's lengths are taken of */
+    struct ig_slice target;                 /* as lm-eval's samples files write it */
+    struct ig_slice row;                    /* its JSON, as read */
+};
+struct ig_eval_score { /* of one item; the arrays have item->count values */
+    const double *logprobs;
+    const bool *greedy; /* the continuation is what greedy decoding would give */
+    bool acc, acc_norm; /* the best choice is gold; the best after division by code points */
+};
 struct ig_eval_result {
     char task[64];
-    int64_t items;
+    int64_t items, rows; /* scored; in the file */
     double acc, acc_stderr;
     bool has_norm; /* acc_norm is defined for this task */
     double acc_norm, acc_norm_stderr;
-};
+    double seconds;
+    int64_t tokens;    /* that the model was fed */
+    int64_t truncated; /* items of which something was cut on the left */
+};                     /* a stderr is NAN where one item gives none */
+
 /* Names and summaries of the tasks, NULL-terminated pairs. */
 const char *const *ig_eval_task_list(void);
-/* Scores DIR/TASK.jsonl, zero-shot, without chat template (lm-eval's default style). limit 0: all. */
-IG_MUST_CHECK bool ig_eval_task(struct ig_model *model, const struct ig_tokenizer *tokenizer,
-                                const char *dir, const char *task, int64_t limit,
-                                const struct ig_watch *watch, struct ig_eval_result *result,
+
+struct ig_eval_set;
+IG_MUST_CHECK bool ig_eval_open(const struct ig_eval_job *job, struct ig_eval_set **out,
                                 struct ig_err *err);
+void ig_eval_close(struct ig_eval_set *set);
+int ig_eval_task_count(const struct ig_eval_set *set);
+/* Items of one task, and one of them: to show the first prompt, or to write requests out. */
+int64_t ig_eval_item_count(const struct ig_eval_set *set, int task);
+struct ig_eval_item ig_eval_item_at(const struct ig_eval_set *set, int task, int64_t index);
+
+/* Called for each item in order; false stops the run (IG_ERR_CANCELLED). */
+typedef bool ig_eval_on_item(void *user, const struct ig_eval_item *item,
+                             const struct ig_eval_score *score);
+/* Scores every item. results: one for each task of the set, in the order asked for. on_item may be
+ * NULL. */
+IG_MUST_CHECK bool ig_eval_score(const struct ig_eval_set *set, struct ig_model *model,
+                                 const struct ig_tokenizer *tokenizer, ig_eval_on_item *on_item,
+                                 void *user, struct ig_eval_result *results, struct ig_err *err);
+/* All three steps for one model, without a look at the items. results has room for results_max
+ * tasks; *count says how many there are. */
+IG_MUST_CHECK bool ig_eval_run(const struct ig_eval_job *job, struct ig_model *model,
+                               const struct ig_tokenizer *tokenizer, struct ig_eval_result *results,
+                               int results_max, int *count, struct ig_err *err);

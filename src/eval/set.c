@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * set — rows to items with their requests, before any model is there. */
+#include "eval/eval_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TASKS_MAX 64
+#define SHOTS_MAX 1000
+
+/* Cuts the next name off a comma-separated list. */
+static bool next_name(struct ig_slice *rest, struct ig_slice *name)
+{
+    if (!rest->ptr) return false;
+    const char *comma = rest->len ? memchr(rest->ptr, ',', rest->len) : NULL;
+    *name = ig_slice_make(rest->ptr, comma ? (size_t)(comma - rest->ptr) : rest->len);
+    *rest = comma ? ig_slice_make(comma + 1, rest->len - name->len - 1) : (struct ig_slice){0};
+    *name = eval__strip(*name);
+    return true;
+}
+
+static bool pick_tasks(const char *list, const struct eval_task *tasks[TASKS_MAX], int *count,
+                       struct ig_err *err)
+{
+    int n = 0;
+    if (list && strcmp(list, "all") == 0) {
+        const char *const *names = ig_eval_task_list();
+        for (; names[2 * n] && n < TASKS_MAX; n++)
+            if (!(tasks[n] = eval__task_find(ig_slice_of(names[2 * n]), err))) return false;
+        *count = n;
+        return true;
+    }
+    struct ig_slice rest = ig_slice_of(list ? list : ""), name;
+    while (next_name(&rest, &name)) {
+        const struct eval_task *task = eval__task_find(name, err);
+        if (!task) return false;
+        for (int i = 0; i < n; i++)
+            if (tasks[i] == task)
+                return ig_err_set(err, IG_ERR_USAGE, "task '%s' is named twice", task->name);
+        tasks[n++] = task; /* no more than there are tasks */
+    }
+    *count = n;
+    return true;
+}
+
+/* Copies what outlives the scratch memory into the set. */
+static bool keep_item(struct ig_eval_set *set, const struct eval_doc *doc,
+                      const struct ig_eval_request *requests, struct ig_eval_item *item,
+                      struct ig_err *err)
+{
+    size_t n = (size_t)doc->count;
+    struct ig_eval_request *kept = ig_arena_array(&set->arena, n, sizeof *kept);
+    struct ig_slice *choices = ig_arena_array(&set->arena, n, sizeof *choices);
+    if (!kept || !choices) return ig_err_nomem(err);
+    for (size_t i = 0; i < n; i++) {
+        bool shared = i > 0 && requests[i].context.ptr == requests[0].context.ptr;
+        kept[i].context =
+            shared ? kept[0].context : ig_arena_copy(&set->arena, requests[i].context);
+        kept[i].continuation = ig_arena_copy(&set->arena, requests[i].continuation);
+        choices[i] = ig_arena_copy(&set->arena, doc->choices[i]);
+        if (!kept[i].context.ptr || !kept[i].continuation.ptr || !choices[i].ptr)
+            return ig_err_nomem(err);
+    }
+    char gold[16];
+    snprintf(gold, sizeof gold, "%d", doc->gold);
+    item->target = ig_arena_copy(&set->arena, doc->partial ? doc->rest : ig_slice_of(gold));
+    if (!item->target.ptr) return ig_err_nomem(err);
+    item->requests = kept;
+    item->choices = choices;
+    item->gold = doc->gold;
+    item->count = doc->count;
+    return true;
+}
+
+static bool build_item(struct ig_eval_set *set, struct eval_part *part, struct eval_shots *shots,
+                       int64_t index, struct ig_err *err)
+{
+    struct ig_arena scratch = {0};
+    struct ig_eval_item *item = &part->items[index];
+    struct ig_eval_request requests[EVAL_CHOICES_MAX];
+    struct ig_json *row;
+    struct eval_doc doc;
+    *item = (struct ig_eval_item){.task = part->task->name,
+                                  .doc = index,
+                                  .line = part->rows.numbers[index],
+                                  .row = part->rows.lines[index]};
+    bool ok = eval__rows_read(&part->rows, part->task, index, &scratch, &row, &doc, err);
+    struct eval_doc *examples =
+        ok ? ig_arena_array(&scratch, (size_t)shots->count + 1, sizeof *examples) : NULL;
+    if (ok && !examples) ok = ig_err_nomem(err);
+    ok = ok && eval__shots_draw(shots, row, &scratch, examples, err);
+    if (ok && (!eval__requests(&set->job, &doc, examples, &scratch, requests, err) ||
+               !keep_item(set, &doc, requests, item, err)))
+        ok = ig_err_within(err, "'%s', line %lld", part->rows.path, (long long)item->line);
+    ig_arena_release(&scratch);
+    return ok;
+}
+
+static bool build_part(struct ig_eval_set *set, struct eval_part *part, struct ig_err *err)
+{
+    struct eval_shots shots = {0};
+    if (!eval__rows_open(set->job.data, part->task, false, &part->rows, err)) return false;
+    int64_t limit = set->job.limit;
+    part->count = limit && limit < part->rows.count ? limit : part->rows.count;
+    part->items = calloc((size_t)part->count, sizeof *part->items);
+    if (!part->items) return ig_err_nomem(err);
+    if (!eval__shots_open(&set->job, part->task, &shots, err)) return false;
+    bool ok = true;
+    for (int64_t i = 0; ok && i < part->count; i++)
+        ok = build_item(set, part, &shots, i, err);
+    eval__shots_release(&shots);
+    return ok;
+}
+
+bool ig_eval_open(const struct ig_eval_job *job, struct ig_eval_set **out, struct ig_err *err)
+{
+    const struct eval_task *tasks[TASKS_MAX];
+    int count;
+    if (!job->data) return ig_err_set(err, IG_ERR_USAGE, "no folder with the tasks' rows is given");
+    if (job->limit < 0) return ig_err_set(err, IG_ERR_USAGE, "the limit is less than 0");
+    if (job->shots < 0 || job->shots > SHOTS_MAX)
+        return ig_err_set(err, IG_ERR_USAGE, "%lld shots; 0 to %d are possible",
+                          (long long)job->shots, SHOTS_MAX);
+    if (!pick_tasks(job->tasks, tasks, &count, err)) return false;
+    struct ig_eval_set *set = calloc(1, sizeof *set);
+    if (!set) return ig_err_nomem(err);
+    set->job = *job;
+    set->parts = calloc((size_t)count + 1, sizeof *set->parts);
+    bool ok = set->parts || ig_err_nomem(err);
+    for (int i = 0; ok && i < count; i++) {
+        set->count = i + 1;
+        set->parts[i].task = tasks[i];
+        ok = build_part(set, &set->parts[i], err);
+    }
+    if (!ok) {
+        ig_eval_close(set);
+        return false;
+    }
+    *out = set;
+    return true;
+}
+
+void ig_eval_close(struct ig_eval_set *set)
+{
+    if (!set) return;
+    for (int i = 0; i < set->count; i++) {
+        eval__rows_release(&set->parts[i].rows);
+        free(set->parts[i].items);
+    }
+    free(set->parts);
+    ig_arena_release(&set->arena);
+    free(set);
+}
+
+int ig_eval_task_count(const struct ig_eval_set *set)
+{
+    return set->count;
+}
+
+int64_t ig_eval_item_count(const struct ig_eval_set *set, int task)
+{
+    return set->parts[task].count;
+}
+
+struct ig_eval_item ig_eval_item_at(const struct ig_eval_set *set, int task, int64_t index)
+{
+    return set->parts[task].items[index];
+}
