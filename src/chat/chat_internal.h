@@ -386,7 +386,7 @@ const struct builtin *chat__find_global(struct ig_slice name);
 const struct builtin *chat__find_method(struct value self, struct ig_slice name);
 const struct builtin *chat__find_row(const struct builtin *rows, struct ig_slice name);
 extern const struct builtin chat__filters[], chat__seq_filters[], chat__str_methods[],
-    chat__dict_type_methods[];
+    chat__dict_type_methods[], chat__tests[];
 
 /* attributes: a.b prefers methods, a["b"] prefers keys */
 IG_MUST_CHECK bool chat__attr(struct run *r, struct value of, struct ig_slice name,

@@ -145,15 +145,14 @@ static int64_t clamp(int64_t x, int64_t low, int64_t high)
     return x < low ? low : x > high ? high : x;
 }
 
-/* Python's slice.indices. False in *ok: a bound is no integer. */
-static bool make_span(struct run *r, const struct bounds *b, size_t count, struct span *span,
-                      bool *ok)
+/* Python's slice.indices. */
+static bool make_span(struct run *r, const struct bounds *b, size_t count, struct span *span)
 {
     int64_t n = (int64_t)count, start, stop, step = 1;
-    *ok = (b->step.kind == V_NONE || chat__as_int(b->step, &step)) &&
-          (b->start.kind == V_NONE || chat__as_int(b->start, &start)) &&
-          (b->stop.kind == V_NONE || chat__as_int(b->stop, &stop));
-    if (!*ok) return true;
+    bool whole = (b->step.kind == V_NONE || chat__as_int(b->step, &step)) &&
+                 (b->start.kind == V_NONE || chat__as_int(b->start, &start)) &&
+                 (b->stop.kind == V_NONE || chat__as_int(b->stop, &stop));
+    if (!whole) return chat__fail(r, "a slice needs whole numbers");
     if (step == 0) return chat__fail(r, "a slice's step is 0");
     step = clamp(step, -INT32_MAX, INT32_MAX);
     int64_t low = step < 0 ? -1 : 0, high = step < 0 ? n - 1 : n;
@@ -194,13 +193,10 @@ bool chat__slice(struct run *r, struct value of, const struct bounds *b, struct 
 {
     struct span span = {0};
     size_t count;
-    bool ok;
     if (of.kind == V_UNDEFINED) return chat__fail_undefined(r, of);
-    *out = missing(of, ig_slice_of("slices"));
     if (of.kind != V_STR && of.kind != V_LIST && of.kind != V_TUPLE && of.kind != V_RANGE)
-        return true;
-    if (!chat__length(r, of, &count) || !make_span(r, b, count, &span, &ok)) return false;
-    if (!ok) return true;
+        return chat__fail(r, "a value of type '%s' has no slices", chat__type_name(of));
+    if (!chat__length(r, of, &count) || !make_span(r, b, count, &span)) return false;
     if (of.kind == V_STR) return slice_text(r, of, span, out);
     if (!chat__new_seq(r, of.kind == V_TUPLE ? V_TUPLE : V_LIST, span.count, out)) return false;
     for (size_t i = 0; i < span.count; i++)

@@ -55,6 +55,12 @@ bool chat__make_call(struct run *r, const struct args *args, struct call *out)
 
 /* ---- builtins ---- */
 
+/* A parameter that is written "/name" can be given by place only, as many of Python's own. */
+static const char *param_name(const struct builtin *b, int at)
+{
+    return b->params[at] + (b->params[at][0] == '/');
+}
+
 static int find_param(const struct builtin *b, struct ig_slice name)
 {
     for (int i = 0; i < CHAT_ARGS_MAX && b->params[i]; i++)
@@ -77,12 +83,12 @@ static bool bind(struct run *r, const struct builtin *b, const struct call *call
             return chat__fail(r, "'%s' has no argument '" IG_SLICE_FMT "'", b->name,
                               IG_SLICE_ARG(call->named[i].name));
         if (chat__given(in->arg[at]))
-            return chat__fail(r, "'%s' gets argument '%s' twice", b->name, b->params[at]);
+            return chat__fail(r, "'%s' gets argument '%s' twice", b->name, param_name(b, at));
         in->arg[at] = call->named[i].value;
     }
     for (uint32_t i = 0; i < b->required; i++)
         if (!chat__given(in->arg[i]))
-            return chat__fail(r, "'%s' needs argument '%s'", b->name, b->params[i]);
+            return chat__fail(r, "'%s' needs argument '%s'", b->name, param_name(b, (int)i));
     return true;
 }
 

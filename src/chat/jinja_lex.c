@@ -133,6 +133,7 @@ static void end_tag(struct lexer *x, bool dash, bool plus, bool trims)
 static bool lex_comment(struct lexer *x, const char *tag)
 {
     const char *close = NULL;
+    if (x->p == x->end) return true; /* as jinja2: an empty comment needs no end at the very end */
     for (const char *p = x->p; p + 1 < x->end && !close; p++)
         if (p[0] == '#' && p[1] == '}') close = p;
     if (!close) return fail(x, tag, "this comment is never closed: '#}' is missing");
@@ -178,6 +179,7 @@ static bool lex_raw(struct lexer *x, const char *tag)
 {
     const char *text = x->p, *next;
     char first, last;
+    if (text == x->end) return true; /* as jinja2 */
     for (const char *p = text; p < x->end; p++) {
         if (*p != '{' || !is_word_tag(p, x->end, "endraw", &first, &last, &next)) continue;
         struct ig_slice data = trim_before(x, text, p, first, true);

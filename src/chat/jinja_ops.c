@@ -276,7 +276,7 @@ static bool order(struct run *r, int op, struct value a, struct value b, int *ou
         return true;
     }
     if (a.kind == V_STR && b.kind == V_STR) {
-        *out = ig_slice_compare(chat__text(a), chat__text(b)); /* UTF-8 sorts as code points do */
+        *out = sign(ig_slice_compare(chat__text(a), chat__text(b)), 0); /* as code points sort */
         return chat__charge(r, a.len < b.len ? a.len : b.len);
     }
     if (a.kind != b.kind || !is_list(a)) return fail_types(r, op, a, b);

@@ -211,6 +211,10 @@ static bool parse_function(struct parser *p, struct node *n, const char *end,
     bool ok = parse_block(p, &n->list, end, tag);
     p->loops = loops;
     p->macro_count = macros;
+    const struct params *params = n->params;
+    for (uint32_t i = 0; ok && params->wants_caller && i < params->count; i++)
+        if (params->names[i] == NAME_CALLER && !params->defaults[i])
+            return chat__fail_at(p->tmpl, n->at, p->err, "a parameter 'caller' needs a default");
     return ok;
 }
 

@@ -321,6 +321,7 @@ static bool read_spec(struct run *r, struct ig_slice text, struct spec *s)
 {
     const char *p = text.ptr, *end = p + text.len;
     int length = 1;
+    bool filled = false;
     *s = (struct spec){.fill = " "};
     if (p < end) (void)ig_utf8_next(p, end, &length);
     if (end - p > length && p[length] && strchr("<>^=", p[length])) {
@@ -328,6 +329,7 @@ static bool read_spec(struct run *r, struct ig_slice text, struct spec *s)
         s->fill[length] = '\0';
         s->align = p[length];
         p += length + 1;
+        filled = true;
     } else if (p < end && *p && strchr("<>^=", *p)) {
         s->align = *p++;
     }
@@ -335,10 +337,8 @@ static bool read_spec(struct run *r, struct ig_slice text, struct spec *s)
     if (p < end && *p == '#') s->alternate = *p++;
     if (p < end && *p == '0') {
         s->zero = *p++;
-        if (!s->align) {
-            s->align = '=';
-            memcpy(s->fill, "0", 2);
-        }
+        if (!filled) memcpy(s->fill, "0", 2);
+        if (!s->align) s->align = '=';
     }
     s->width = read_digits(&p, end);
     if (p < end && (*p == ',' || *p == '_')) s->group = *p++;

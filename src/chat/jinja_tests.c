@@ -108,7 +108,7 @@ static bool test_lower(struct run *r, const struct in *in, struct value *out)
 }
 
 // clang-format off
-static const struct builtin tests[] = {
+const struct builtin chat__tests[] = {
     {"defined", test_defined, 0, {0}},
     {"undefined", test_undefined, 0, {0}},
     {"none", test_none, 0, {0}},
@@ -154,7 +154,7 @@ static const struct builtin tests[] = {
 
 const struct builtin *chat__find_test(struct ig_slice name)
 {
-    return chat__find_row(tests, name);
+    return chat__find_row(chat__tests, name);
 }
 
 /* ---- globals ---- */
@@ -237,7 +237,7 @@ static bool dict_fromkeys(struct run *r, const struct in *in, struct value *out)
     return true;
 }
 const struct builtin chat__dict_type_methods[] = {
-    {"fromkeys", dict_fromkeys, 1, {"iterable", "value"}},
+    {"fromkeys", dict_fromkeys, 1, {"/iterable", "/value"}},
     {0},
 };
 
@@ -280,7 +280,7 @@ static const struct builtin globals[] = {
     {"namespace", global_namespace, CHAT_VARIADIC, {0}},
     {"raise_exception", global_raise, 1, {"message"}},
     {"strftime_now", global_strftime_now, 1, {"format"}},
-    {"range", global_range, 1, {"start", "stop", "step"}},
+    {"range", global_range, 1, {"/start", "/stop", "/step"}},
     {"dict", global_dict, CHAT_VARIADIC, {0}},
     {"cycler", global_cycler, CHAT_VARIADIC, {0}},
     {"joiner", global_joiner, 0, {"sep"}},

@@ -126,33 +126,30 @@ static bool split_by(struct run *r, struct value text, struct ig_slice by, int64
     return add_part(r, text, out, p, end);
 }
 
-/* By runs of white space; none at the ends. */
+static void skip_space(struct value text, bool from_right, const char **p, const char **end)
+{
+    struct value rest = {.kind = V_STR, .ptr = *p, .len = (size_t)(*end - *p), .flags = text.flags};
+    rest = chat__strip(rest, NULL, from_right ? SIDE_RIGHT : SIDE_LEFT);
+    *p = rest.ptr;
+    *end = rest.ptr + rest.len;
+}
+
+/* By runs of white space. When `times` runs out, the rest keeps the white space at its far end. */
 static bool split_space(struct run *r, struct value text, int64_t times, bool from_right,
                         struct value *out)
 {
-    struct value rest = chat__strip(text, NULL, SIDE_BOTH);
-    const char *p = rest.ptr, *end = p + rest.len;
-    while (p < end && times != 0) {
+    const char *p = text.ptr, *end = p + text.len;
+    skip_space(text, from_right, &p, &end);
+    for (; p < end && times != 0; times -= times > 0) {
         const char *word = from_right ? end : p;
         int length = 0;
-        if (from_right) {
-            while (word > p && !chat__space(step_back(p, word), end))
-                word = step_back(p, word);
-            if (word == p) break;
-            if (!add_part(r, text, out, word, end)) return false;
-            end = word;
-        } else {
-            for (; word < end && !chat__space(word, end); word += length)
-                (void)ig_utf8_next(word, end, &length);
-            if (word == end) break;
-            if (!add_part(r, text, out, p, word)) return false;
-            p = word;
-        }
-        rest = chat__strip(chat__str(ig_slice_make(p, (size_t)(end - p))), NULL,
-                           from_right ? SIDE_RIGHT : SIDE_LEFT);
-        p = rest.ptr;
-        end = p + rest.len;
-        times -= times > 0;
+        while (from_right && word > p && !chat__space(step_back(p, word), end))
+            word = step_back(p, word);
+        for (; !from_right && word < end && !chat__space(word, end); word += length)
+            (void)ig_utf8_next(word, end, &length);
+        if (!add_part(r, text, out, from_right ? word : p, from_right ? end : word)) return false;
+        *(from_right ? &end : &p) = word;
+        skip_space(text, from_right, &p, &end);
     }
     return p == end || add_part(r, text, out, p, end);
 }
