@@ -12,58 +12,80 @@
 #define SHORT_WORD 64 /* above it the heap is faster */
 #define NO_PAIR    UINT64_MAX
 
+/* Looking up pairs is what BPE does, and most pairs are none: a filter of a few bits for each merge
+ * stays in the second-level cache and answers four of five of those. Behind it, a slot is one word,
+ * left:21 right:21 rank:22, so that a look-up touches one line of the large table. */
+#define RANK_BITS 22
+#define ID_BITS   21
+
+_Static_assert(TOKEN_IDS_MAX <= 1 << ID_BITS && TOKEN_MERGES_MAX < 1 << RANK_BITS, "slots");
+
+static inline uint64_t pair_of(int32_t left, int32_t right)
+{
+    return (uint64_t)(uint32_t)left << ID_BITS | (uint32_t)right;
+}
+
+static inline uint64_t mix(uint64_t pair)
+{
+    return (pair ^ pair >> 23) * 0x9E3779B97F4A7C15ull; /* 2^64 / the golden ratio */
+}
+
 bool token__merges_init(struct token__merges *merges, uint32_t count, struct ig_err *err)
 {
     *merges = (struct token__merges){.bits = 4, .count = count};
-    while (((size_t)1 << merges->bits) / 2 < count)
+    while (((size_t)1 << merges->bits) * 5 / 8 < count)
         merges->bits++;
+    merges->filter_bits = merges->bits + 2; /* at least 6.4 bits a merge */
     size_t cap = (size_t)1 << merges->bits;
-    merges->pairs = malloc(cap * sizeof(*merges->pairs));
-    merges->ranks = malloc(cap * sizeof(*merges->ranks));
+    merges->slots = malloc(cap * sizeof(*merges->slots));
+    merges->filter = calloc((size_t)1 << (merges->filter_bits - 6), sizeof(*merges->filter));
     merges->products = calloc((size_t)count + 1, sizeof(*merges->products));
-    if (!merges->pairs || !merges->ranks || !merges->products) return ig_err_nomem(err);
-    memset(merges->pairs, 0xFF, cap * sizeof(*merges->pairs));
+    if (!merges->slots || !merges->filter || !merges->products) return ig_err_nomem(err);
+    memset(merges->slots, 0xFF, cap * sizeof(*merges->slots));
     return true;
 }
 
 void token__merges_release(struct token__merges *merges)
 {
-    free(merges->pairs);
-    free(merges->ranks);
+    free(merges->slots);
+    free(merges->filter);
     free(merges->products);
     *merges = (struct token__merges){0};
 }
 
-/* Where the pair is, or the free place where it belongs. */
-static inline size_t place_of(const struct token__merges *merges, uint64_t pair)
+/* The slot of the pair, or the free one where it belongs. */
+static inline uint64_t *slot_of(const struct token__merges *merges, uint64_t pair, uint64_t mixed)
 {
     size_t mask = ((size_t)1 << merges->bits) - 1;
-    size_t i = (size_t)((pair ^ pair >> 29) * 0x9E3779B97F4A7C15ull >> (64 - merges->bits));
-    while (merges->pairs[i] != pair && merges->pairs[i] != NO_PAIR)
+    size_t i = (size_t)(mixed >> (64 - merges->bits));
+    while (merges->slots[i] >> RANK_BITS != pair && merges->slots[i] != NO_PAIR)
         i = (i + 1) & mask;
-    return i;
+    return &merges->slots[i];
 }
 
-void token__merges_put(struct token__merges *merges, uint32_t left, uint32_t right, uint32_t rank,
-                       uint32_t product)
+void token__merges_prefetch(const struct token__merges *merges, int32_t left, int32_t right)
 {
-    uint64_t pair = (uint64_t)left << 32 | right;
-    size_t i = place_of(merges, pair);
-    merges->pairs[i] = pair;
-    merges->ranks[i] = rank;
+    uint64_t mixed = mix(pair_of(left, right));
+    __builtin_prefetch(&merges->slots[mixed >> (64 - merges->bits)], 1);
+}
+
+void token__merges_put(struct token__merges *merges, int32_t left, int32_t right, uint32_t rank,
+                       int32_t product)
+{
+    uint64_t pair = pair_of(left, right), mixed = mix(pair);
+    uint64_t bit = mixed >> (64 - merges->filter_bits);
+    *slot_of(merges, pair, mixed) = pair << RANK_BITS | rank;
+    merges->filter[bit / 64] |= 1ull << bit % 64;
     merges->products[rank] = product;
 }
 
 static inline uint32_t rank_of(const struct token__merges *merges, int32_t left, int32_t right)
 {
-    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    size_t i = place_of(merges, pair);
-    return merges->pairs[i] == pair ? merges->ranks[i] : TOKEN_NO_RANK;
-}
-
-uint32_t token__merges_rank(const struct token__merges *merges, uint32_t left, uint32_t right)
-{
-    return rank_of(merges, (int32_t)left, (int32_t)right);
+    uint64_t pair = pair_of(left, right), mixed = mix(pair);
+    uint64_t bit = mixed >> (64 - merges->filter_bits);
+    if (!(merges->filter[bit / 64] >> bit % 64 & 1)) return TOKEN_NO_RANK;
+    uint64_t slot = *slot_of(merges, pair, mixed);
+    return slot == NO_PAIR ? TOKEN_NO_RANK : (uint32_t)slot & ((1u << RANK_BITS) - 1);
 }
 
 static size_t merge_short(const struct token__merges *merges, int32_t *symbols, size_t count)
@@ -76,7 +98,7 @@ static size_t merge_short(const struct token__merges *merges, int32_t *symbols, 
         for (size_t i = 1; i + 1 < count; i++)
             best = ranks[i] < ranks[best] ? i : best;
         if (ranks[best] == TOKEN_NO_RANK) break;
-        symbols[best] = (int32_t)merges->products[ranks[best]];
+        symbols[best] = merges->products[ranks[best]];
         count--;
         for (size_t i = best + 1; i < count; i++) {
             symbols[i] = symbols[i + 1];
@@ -159,7 +181,7 @@ static size_t merge_long(const struct token__merges *merges, struct token__heap 
         uint32_t rank = (uint32_t)(top >> 32), left = (uint32_t)top;
         if (room->ranks[left] != rank) continue;
         uint32_t right = room->next[left], after = room->next[right], before = room->prev[left];
-        symbols[left] = (int32_t)merges->products[rank];
+        symbols[left] = merges->products[rank];
         room->next[left] = after;
         room->ranks[right] = TOKEN_NO_RANK;
         if (after != UINT32_MAX) room->prev[after] = left;

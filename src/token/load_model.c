@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 
+#define AHEAD        8   /* merges whose look-ups are under way at once: they miss the caches */
 #define ALPHABET_END 324 /* the characters are below U+0144 */
 
 /* Printable Latin-1 stands for itself; the other 68 bytes, in order, are U+0100 and up. */
@@ -167,82 +168,124 @@ static bool split_merge(const struct ig_json *item, struct ig_slice part[2])
     return !memchr(part[1].ptr, ' ', part[1].len);
 }
 
-struct merge_reader {
-    struct ig_tokenizer *t;
-    int16_t byte_of[ALPHABET_END];
-    char *room; /* as long as any two parts together */
+/* One merge while it is read: its two parts, glued together as the vocabulary has them. */
+struct merge {
+    char *text;
+    size_t len[2];
+    int32_t ids[3]; /* of the two parts and of the product */
+    uint32_t index; /* in the file's list */
+    bool plain;     /* text is bytes; else one part is outside the alphabet, and text is content */
 };
 
-/* Ids of both parts and of the two glued together, as the vocabulary writes them. */
-static void find_parts(struct merge_reader *r, const struct ig_slice part[2], int32_t ids[3])
+/* Writes the merge's text at merge->text; returns what follows it. */
+static char *glue(const struct ig_tokenizer *t, const int16_t byte_of[ALPHABET_END],
+                  const struct ig_slice part[2], struct merge *merge)
 {
-    size_t len[2] = {part[0].len, part[1].len};
-    bool whole, plain = true;
-    if (r->t->byte_level) {
-        plain = translate(r->byte_of, part[0], r->room, &len[0]) &&
-                translate(r->byte_of, part[1], r->room + len[0], &len[1]);
+    merge->plain = true;
+    if (t->byte_level)
+        merge->plain = translate(byte_of, part[0], merge->text, &merge->len[0]) &&
+                       translate(byte_of, part[1], merge->text + merge->len[0], &merge->len[1]);
+    if (!merge->plain || !t->byte_level) {
+        merge->len[0] = part[0].len;
+        merge->len[1] = part[1].len;
+        memcpy(merge->text, part[0].ptr, part[0].len);
+        memcpy(merge->text + part[0].len, part[1].ptr, part[1].len);
     }
-    if (!plain || !r->t->byte_level) {
-        len[0] = part[0].len;
-        len[1] = part[1].len;
-        memcpy(r->room, part[0].ptr, len[0]);
-        memcpy(r->room + len[0], part[1].ptr, len[1]);
-    }
-    const struct ig_slice texts[3] = {
-        {r->room, len[0]}, {r->room + len[0], len[1]}, {r->room, len[0] + len[1]}};
-    const char *end = r->room + len[0] + len[1];
-    for (int i = 0; i < 3; i++)
-        ids[i] = plain ? token__vocab_find(&r->t->vocab, texts[i], end, &whole)
-                       : token__content_id(r->t, texts[i]);
+    return merge->text + merge->len[0] + merge->len[1];
 }
 
-static bool read_merge(struct merge_reader *r, const struct ig_json *item, uint32_t index,
-                       uint32_t rank, struct ig_err *err)
+static bool read_merge_texts(const struct ig_tokenizer *t, const struct ig_json *list,
+                             struct ig_arena *arena, struct merge *merges, uint32_t *count,
+                             struct ig_err *err)
 {
+    int16_t byte_of[ALPHABET_END];
     struct ig_slice part[2];
-    int32_t ids[3];
-    if (!split_merge(item, part))
-        return ig_err_set(err, IG_ERR_DATA, "model.merges[%u]: not two tokens", index);
-    find_parts(r, part, ids);
-    for (int i = 0; i < 3; i++) {
-        if (ids[i] >= 0) continue;
-        if (i < 2)
-            return ig_err_set(err, IG_ERR_DATA,
-                              "model.merges[%u]: '" IG_SLICE_FMT "' is not in the vocabulary",
-                              index, IG_SLICE_ARG(part[i]));
+    size_t bytes = 1;
+    make_alphabet(byte_of);
+    for (uint32_t i = 0; i < list->count; i++)
+        if (split_merge(&list->items[i], part)) bytes += part[0].len + part[1].len;
+    char *room = ig_arena_new(arena, bytes);
+    if (!room) return ig_err_nomem(err);
+    *count = 0;
+    for (uint32_t i = 0; i < list->count; i++) {
+        /* The first line of an old merges.txt, which some files have kept. */
+        if (ig_slice_starts(ig_json_text(&list->items[i]), "#version")) continue;
+        if (!split_merge(&list->items[i], part))
+            return ig_err_set(err, IG_ERR_DATA, "model.merges[%u]: not two tokens", i);
+        struct merge *merge = &merges[(*count)++];
+        merge->index = i;
+        merge->text = room;
+        room = glue(t, byte_of, part, merge);
+    }
+    return true;
+}
+
+/* Part 0, part 1, or both as one. */
+static struct ig_slice part_of(const struct merge *merge, int which)
+{
+    size_t skip = which == 1 ? merge->len[0] : 0;
+    return ig_slice_make(merge->text + skip,
+                         (which != 1 ? merge->len[0] : 0) + (which != 0 ? merge->len[1] : 0));
+}
+
+static bool find_ids(const struct ig_tokenizer *t, struct merge *merge, const struct ig_json *list,
+                     struct ig_err *err)
+{
+    const char *end = merge->text + merge->len[0] + merge->len[1];
+    for (int which = 0; which < 3; which++) {
+        struct ig_slice text = part_of(merge, which);
+        merge->ids[which] =
+            merge->plain ? token__vocab_id(&t->vocab, text, end) : token__content_id(t, text);
+        if (merge->ids[which] >= 0) continue;
+        struct ig_slice part[2], none = {NULL, 0};
+        (void)split_merge(&list->items[merge->index], part); /* has been done before */
+        struct ig_slice first = which == 1 ? part[1] : part[0],
+                        second = which == 2 ? part[1] : none;
         return ig_err_set(err, IG_ERR_DATA,
                           "model.merges[%u]: '" IG_SLICE_FMT IG_SLICE_FMT
                           "' is not in the vocabulary",
-                          index, IG_SLICE_ARG(part[0]), IG_SLICE_ARG(part[1]));
+                          merge->index, IG_SLICE_ARG(first), IG_SLICE_ARG(second));
     }
-    token__merges_put(&r->t->merges, (uint32_t)ids[0], (uint32_t)ids[1], rank, (uint32_t)ids[2]);
     return true;
 }
 
-static bool read_merges(struct ig_tokenizer *t, const struct ig_json *merges, struct ig_err *err)
+static void prefetch_ids(const struct ig_tokenizer *t, const struct merge *merge)
 {
-    struct merge_reader reader = {.t = t};
-    size_t longest = 0;
-    if (!merges || merges->type != IG_JSON_ARRAY)
+    const char *end = merge->text + merge->len[0] + merge->len[1];
+    for (int which = 0; which < 3; which++)
+        token__vocab_prefetch(&t->vocab, part_of(merge, which), end);
+}
+
+static bool read_merges(struct ig_tokenizer *t, const struct ig_json *list, struct ig_err *err)
+{
+    struct ig_arena arena = {0};
+    uint32_t count;
+    bool ok = false;
+    if (!list || list->type != IG_JSON_ARRAY)
         return ig_err_set(err, IG_ERR_DATA, "model.merges: missing, or not an array");
-    for (uint32_t i = 0; i < merges->count; i++) {
-        const struct ig_json *item = &merges->items[i];
-        struct ig_slice part[2];
-        if (!split_merge(item, part)) continue; /* reported below */
-        if (part[0].len + part[1].len > longest) longest = part[0].len + part[1].len;
+    if (list->count > TOKEN_MERGES_MAX)
+        return ig_err_set(err, IG_ERR_UNSUPPORTED, "model.merges: more than %d", TOKEN_MERGES_MAX);
+    struct merge *merges = ig_arena_array(&arena, list->count, sizeof(*merges));
+    if (!merges) {
+        ig_err_nomem(err);
+        goto done;
     }
-    make_alphabet(reader.byte_of);
-    reader.room = ig_arena_new(&t->arena, longest + 1);
-    if (!reader.room) return ig_err_nomem(err);
-    if (!token__merges_init(&t->merges, merges->count, err)) return false;
-    uint32_t rank = 0;
-    for (uint32_t i = 0; i < merges->count; i++) {
-        const struct ig_json *item = &merges->items[i];
-        /* The first line of an old merges.txt, which some files have kept. */
-        if (ig_slice_starts(ig_json_text(item), "#version")) continue;
-        if (!read_merge(&reader, item, i, rank++, err)) return false;
+    if (!read_merge_texts(t, list, &arena, merges, &count, err)) goto done;
+    if (!token__merges_init(&t->merges, count, err)) goto done;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + AHEAD < count) prefetch_ids(t, &merges[i + AHEAD]);
+        if (!find_ids(t, &merges[i], list, err)) goto done;
     }
-    return true;
+    for (uint32_t i = 0; i < count; i++) {
+        const int32_t *ids = merges[i].ids;
+        if (i + AHEAD < count)
+            token__merges_prefetch(&t->merges, merges[i + AHEAD].ids[0], merges[i + AHEAD].ids[1]);
+        token__merges_put(&t->merges, ids[0], ids[1], i, ids[2]);
+    }
+    ok = true;
+done:
+    ig_arena_release(&arena);
+    return ok;
 }
 
 /* What a byte is without merges: its own token, or else <0xNN>. */
@@ -250,11 +293,9 @@ static bool find_bytes(struct ig_tokenizer *t, struct ig_err *err)
 {
     for (int b = 0; b < 256; b++) {
         char byte = (char)b, name[8];
-        bool whole;
         t->byte_ids[b] = -1;
         if (t->byte_level) {
-            t->byte_ids[b] =
-                token__vocab_find(&t->vocab, ig_slice_make(&byte, 1), &byte + 1, &whole);
+            t->byte_ids[b] = token__vocab_id(&t->vocab, ig_slice_make(&byte, 1), &byte + 1);
             if (t->byte_ids[b] < 0 && t->byte_fallback)
                 return ig_err_set(err, IG_ERR_UNSUPPORTED,
                                   "model.byte_fallback: not supported for "
@@ -284,6 +325,5 @@ bool token__load_model(struct ig_tokenizer *t, const struct ig_json *model, stru
 {
     return check_options(t, model, err) && read_vocab(t, ig_json_get(model, "vocab"), err) &&
            index_vocab(t, err) && read_merges(t, ig_json_get(model, "merges"), err) &&
-           find_bytes(t, err) && find_unknown(t, ig_json_get(model, "unk_token"), err) &&
-           token__find_whole(t, err);
+           find_bytes(t, err) && find_unknown(t, ig_json_get(model, "unk_token"), err);
 }

@@ -10,7 +10,8 @@
 
 struct ig_json;
 
-#define TOKEN_IDS_MAX     (1 << 22)         /* the largest known vocabularies have 0.26 M entries */
+#define TOKEN_MERGES_MAX  ((1 << 22) - 1)   /* ... and 0.51 M merges */
+#define TOKEN_IDS_MAX     (1 << 21)         /* the largest known vocabularies have 0.26 M entries */
 #define TOKEN_STEPS_MAX   8                 /* of each kind; real files have up to 4 */
 #define TOKEN_TEXT_MAX    ((size_t)1 << 31) /* positions in a word are 32-bit */
 #define TOKEN_NO_RANK     UINT32_MAX
@@ -18,14 +19,18 @@ struct ig_json;
 
 /* ---- vocab.c: from bytes to ids. Texts up to 12 bytes sit in the slots themselves. */
 
+#define TOKEN_TAIL_WHOLE   16u /* BPE of these bytes gives this one token: it may be taken whole */
+#define TOKEN_TAIL_CHECKED 32u /* ... has been tried */
+#define TOKEN_TAIL_SHIFT   6
+
 struct token__short_slot {
     uint64_t low;  /* bytes 0-7, zero-padded */
     uint32_t high; /* bytes 8-11 */
-    uint32_t tail; /* id << 5 | whole << 4 | length; 0: free */
+    uint32_t tail; /* id << TOKEN_TAIL_SHIFT | flags | length; 0: free */
 };
 struct token__long_slot {
     uint32_t hash;
-    uint32_t tail; /* id << 5 | whole << 4 | 1; 0: free */
+    uint32_t tail; /* the same, with length 1 */
 };
 struct token__vocab {
     struct token__short_slot *shorts;
@@ -37,28 +42,32 @@ struct token__vocab {
 IG_MUST_CHECK bool token__vocab_init(struct token__vocab *vocab, const struct ig_slice *texts,
                                      int32_t count, struct ig_err *err);
 void token__vocab_release(struct token__vocab *vocab);
-/* The id, or -1. *whole: BPE of these bytes gives this one token. readable_end: where the memory
- * that text lies in ends; reading is faster when it is not near. */
-int32_t token__vocab_find(const struct token__vocab *vocab, struct ig_slice text,
-                          const char *readable_end, bool *whole);
-void token__vocab_set_whole(struct token__vocab *vocab, struct ig_slice text);
+/* The tail of the slot with this text, or NULL. readable_end: where the memory that text lies in
+ * ends; reading is faster when it is not near. Tails are shared by threads: atomic, relaxed. */
+uint32_t *token__vocab_find(const struct token__vocab *vocab, struct ig_slice text,
+                            const char *readable_end);
+void token__vocab_prefetch(const struct token__vocab *vocab, struct ig_slice text,
+                           const char *readable_end);
+/* The id, or -1. */
+int32_t token__vocab_id(const struct token__vocab *vocab, struct ig_slice text,
+                        const char *readable_end);
 
 /* ---- bpe.c: merging. */
 
 struct token__merges {
-    uint64_t *pairs; /* left << 32 | right; open addressing */
-    uint32_t *ranks; /* beside pairs */
-    unsigned bits;
-    uint32_t *products; /* by rank */
-    uint32_t count;     /* ranks */
+    uint64_t *slots;  /* open addressing */
+    uint64_t *filter; /* one bit for each pair: 0 means that it is not in slots */
+    unsigned bits, filter_bits;
+    int32_t *products; /* by rank */
+    uint32_t count;    /* ranks */
 };
 IG_MUST_CHECK bool token__merges_init(struct token__merges *merges, uint32_t count,
                                       struct ig_err *err);
 void token__merges_release(struct token__merges *merges);
+void token__merges_prefetch(const struct token__merges *merges, int32_t left, int32_t right);
 /* A repeated pair: the last one counts. */
-void token__merges_put(struct token__merges *merges, uint32_t left, uint32_t right, uint32_t rank,
-                       uint32_t product);
-uint32_t token__merges_rank(const struct token__merges *merges, uint32_t left, uint32_t right);
+void token__merges_put(struct token__merges *merges, int32_t left, int32_t right, uint32_t rank,
+                       int32_t product);
 
 struct token__heap {
     uint64_t *items;
@@ -157,8 +166,6 @@ IG_MUST_CHECK bool token__ids_put(struct ig_ids *ids, int32_t id, struct ig_err 
 IG_MUST_CHECK bool token__word_ids(const struct ig_tokenizer *t, struct token__heap *heap,
                                    struct ig_slice word, const char *readable_end,
                                    struct ig_ids *ids, struct ig_err *err);
-/* Marks the tokens that may be taken whole. */
-IG_MUST_CHECK bool token__find_whole(struct ig_tokenizer *t, struct ig_err *err);
 
 /* ---- load_*.c: from JSON to a tokenizer. Errors name the place inside the file. */
 

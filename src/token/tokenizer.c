@@ -153,14 +153,14 @@ int32_t token__content_id(const struct ig_tokenizer *t, struct ig_slice content)
     if (index >= 0) return t->added[index].id;
     struct ig_buf bytes = {0};
     struct ig_slice text = content;
-    bool whole, plain = true;
+    bool plain = true;
     if (t->byte_level) {
         ig_buf_slice(&bytes, content); /* room: bytes are never more than the text */
         plain =
             !bytes.failed && bytes.data && token__alphabet_bytes(content, bytes.data, &text.len);
         text.ptr = bytes.data;
     }
-    int32_t id = plain ? token__vocab_find(&t->vocab, text, text.ptr + text.len, &whole)
+    int32_t id = plain ? token__vocab_id(&t->vocab, text, text.ptr + text.len)
                        : (int32_t)ig_map_get(&t->odd_ids, content, -1);
     ig_buf_release(&bytes);
     return id;

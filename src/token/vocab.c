@@ -4,7 +4,7 @@
  * Nearly every word that is looked up is short, so texts up to 12 bytes sit in the slots
  * themselves: 16 bytes a slot, four to a cache line, no second place to look.
  *
- *     | bytes 0-7            | bytes 8-11 | id:27 whole:1 length:4 |
+ *     | bytes 0-7            | bytes 8-11 | id:26 flags:2 length:4 |
  *
  * Longer texts have slots of a hash and an id, and are compared with the text of that id. Both
  * tables probe linearly at a load of at most two thirds. */
@@ -13,13 +13,12 @@
 
 #include <stdlib.h>
 
-#define SHORT_MAX  12
-#define TAIL_WHOLE 16u
-#define TAIL_SHIFT 5
+#define SHORT_MAX 12
+#define AHEAD     8 /* look-ups that are under way at once while a table is filled */
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "keys are read as little-endian words");
 _Static_assert(sizeof(struct token__short_slot) == 16, "four slots to a cache line");
-_Static_assert(TOKEN_IDS_MAX <= 1 << (32 - TAIL_SHIFT), "ids fit beside the length");
+_Static_assert(TOKEN_IDS_MAX <= 1 << (32 - TOKEN_TAIL_SHIFT), "ids fit beside the length");
 
 struct key {
     uint64_t low;
@@ -75,29 +74,28 @@ static uint32_t long_hash(struct ig_slice text)
     return (uint32_t)(hash >> 32);
 }
 
-/* The slot with this text, or the free slot where it belongs. */
+/* The slot with this text, or the free slot where it belongs; so too for long_slot. */
 static struct token__short_slot *short_slot(const struct token__vocab *vocab, struct key key)
 {
     size_t mask = ((size_t)1 << vocab->short_bits) - 1;
     for (size_t i = short_index(key, vocab->short_bits);; i = (i + 1) & mask) {
         struct token__short_slot *slot = &vocab->shorts[i];
-        if (slot->low == key.low && slot->high == key.high && (slot->tail & 15) == key.length)
+        uint32_t tail = __atomic_load_n(&slot->tail, __ATOMIC_RELAXED);
+        if (slot->low == key.low && slot->high == key.high && (tail & 15) == key.length)
             return slot;
-        if (!slot->tail) return slot;
+        if (!tail) return slot;
     }
 }
 
-static struct token__long_slot *long_slot(const struct token__vocab *vocab, struct ig_slice text)
+static struct token__long_slot *long_slot(const struct token__vocab *vocab, struct ig_slice text,
+                                          uint32_t hash)
 {
-    uint32_t hash = long_hash(text);
     size_t mask = ((size_t)1 << vocab->long_bits) - 1;
     for (size_t i = hash >> (32 - vocab->long_bits);; i = (i + 1) & mask) {
         struct token__long_slot *slot = &vocab->longs[i];
-        if (!slot->tail) {
-            slot->hash = hash;
-            return slot;
-        }
-        if (slot->hash == hash && ig_slice_equal(vocab->texts[slot->tail >> TAIL_SHIFT], text))
+        uint32_t tail = __atomic_load_n(&slot->tail, __ATOMIC_RELAXED);
+        if (!tail) return slot;
+        if (slot->hash == hash && ig_slice_equal(vocab->texts[tail >> TOKEN_TAIL_SHIFT], text))
             return slot;
     }
 }
@@ -125,10 +123,15 @@ bool token__vocab_init(struct token__vocab *vocab, const struct ig_slice *texts,
     if (!vocab->shorts || !vocab->longs) return ig_err_nomem(err);
     for (int32_t id = 0; id < count; id++) {
         struct ig_slice text = texts[id];
-        uint32_t tail = (uint32_t)id << TAIL_SHIFT;
+        uint32_t tail = (uint32_t)id << TOKEN_TAIL_SHIFT;
+        if (id + AHEAD < count) {
+            struct ig_slice later = texts[id + AHEAD];
+            token__vocab_prefetch(vocab, later, later.ptr + later.len);
+        }
         if (text.len == 0) continue;
         if (text.len > SHORT_MAX) {
-            long_slot(vocab, text)->tail = tail | 1;
+            uint32_t hash = long_hash(text);
+            *long_slot(vocab, text, hash) = (struct token__long_slot){hash, tail | 1};
             continue;
         }
         struct key key = key_of(text, text.ptr + text.len);
@@ -144,22 +147,28 @@ void token__vocab_release(struct token__vocab *vocab)
     *vocab = (struct token__vocab){0};
 }
 
-int32_t token__vocab_find(const struct token__vocab *vocab, struct ig_slice text,
-                          const char *readable_end, bool *whole)
+void token__vocab_prefetch(const struct token__vocab *vocab, struct ig_slice text,
+                           const char *readable_end)
 {
-    uint32_t tail = 0;
     if (text.len > SHORT_MAX)
-        tail = long_slot(vocab, text)->tail;
+        __builtin_prefetch(&vocab->longs[long_hash(text) >> (32 - vocab->long_bits)], 1);
     else if (text.len > 0)
-        tail = short_slot(vocab, key_of(text, readable_end))->tail;
-    *whole = tail & TAIL_WHOLE;
-    return tail ? (int32_t)(tail >> TAIL_SHIFT) : -1;
+        __builtin_prefetch(
+            &vocab->shorts[short_index(key_of(text, readable_end), vocab->short_bits)], 1);
 }
 
-void token__vocab_set_whole(struct token__vocab *vocab, struct ig_slice text)
+uint32_t *token__vocab_find(const struct token__vocab *vocab, struct ig_slice text,
+                            const char *readable_end)
 {
-    if (text.len > SHORT_MAX)
-        long_slot(vocab, text)->tail |= TAIL_WHOLE;
-    else if (text.len > 0)
-        short_slot(vocab, key_of(text, text.ptr + text.len))->tail |= TAIL_WHOLE;
+    if (text.len == 0) return NULL;
+    uint32_t *tail = text.len > SHORT_MAX ? &long_slot(vocab, text, long_hash(text))->tail
+                                          : &short_slot(vocab, key_of(text, readable_end))->tail;
+    return __atomic_load_n(tail, __ATOMIC_RELAXED) ? tail : NULL;
+}
+
+int32_t token__vocab_id(const struct token__vocab *vocab, struct ig_slice text,
+                        const char *readable_end)
+{
+    const uint32_t *tail = token__vocab_find(vocab, text, readable_end);
+    return tail ? (int32_t)(__atomic_load_n(tail, __ATOMIC_RELAXED) >> TOKEN_TAIL_SHIFT) : -1;
 }

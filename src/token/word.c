@@ -47,11 +47,11 @@ static size_t symbols_of_characters(const struct ig_tokenizer *t, struct ig_slic
 {
     const char *end = word.ptr + word.len;
     size_t count = 0;
-    bool pending = false, whole;
+    bool pending = false;
     for (int length; word.ptr < end; word.ptr += length) {
         ig_utf8_next(word.ptr, end, &length);
-        int32_t id = token__vocab_find(&t->vocab, ig_slice_make(word.ptr, (size_t)length),
-                                       word.ptr + length, &whole);
+        int32_t id =
+            token__vocab_id(&t->vocab, ig_slice_make(word.ptr, (size_t)length), word.ptr + length);
         if (id >= 0) {
             if (pending) out[count++] = t->unk_id;
             pending = false;
@@ -81,50 +81,27 @@ static size_t symbols_of_bytes(const struct ig_tokenizer *t, struct ig_slice wor
     return count;
 }
 
-static bool merge_word(const struct ig_tokenizer *t, struct token__heap *heap, struct ig_slice word,
-                       int32_t *out, size_t *count, struct ig_err *err)
-{
-    *count = t->byte_level ? symbols_of_bytes(t, word, out) : symbols_of_characters(t, word, out);
-    return token__bpe_merge(&t->merges, heap, out, count, err);
-}
-
 bool token__word_ids(const struct ig_tokenizer *t, struct token__heap *heap, struct ig_slice word,
                      const char *readable_end, struct ig_ids *ids, struct ig_err *err)
 {
-    bool whole;
-    int32_t id = token__vocab_find(&t->vocab, word, readable_end, &whole);
     if (!token__ids_reserve(ids, word.len, err)) return false;
-    if (id >= 0 && whole) {
-        ids->items[ids->count++] = id;
+    int32_t *out = ids->items + ids->count;
+    uint32_t *slot = token__vocab_find(&t->vocab, word, readable_end);
+    uint32_t tail = slot ? __atomic_load_n(slot, __ATOMIC_RELAXED) : 0;
+    int32_t id = (int32_t)(tail >> TOKEN_TAIL_SHIFT);
+    if (tail & TOKEN_TAIL_WHOLE || (slot && t->ignore_merges)) {
+        *out = id;
+        ids->count++;
         return true;
     }
-    size_t count;
-    if (!merge_word(t, heap, word, ids->items + ids->count, &count, err)) return false;
+    size_t count =
+        t->byte_level ? symbols_of_bytes(t, word, out) : symbols_of_characters(t, word, out);
+    if (!token__bpe_merge(&t->merges, heap, out, &count, err)) return false;
+    if (slot && !(tail & TOKEN_TAIL_CHECKED)) {
+        bool whole = count == 1 && *out == id;
+        uint32_t flags = TOKEN_TAIL_CHECKED | (whole ? TOKEN_TAIL_WHOLE : 0);
+        __atomic_fetch_or(slot, flags, __ATOMIC_RELAXED);
+    }
     ids->count += count;
     return true;
-}
-
-bool token__find_whole(struct ig_tokenizer *t, struct ig_err *err)
-{
-    struct token__heap heap = {0};
-    struct ig_ids ids = {0};
-    bool ok = false;
-    for (int32_t id = 0; id < t->size; id++) {
-        struct ig_slice word = t->vocab.texts[id];
-        size_t count;
-        bool known;
-        if (word.len == 0) continue;
-        if (!t->ignore_merges) {
-            if (!token__ids_reserve(&ids, word.len, err)) goto done;
-            if (!merge_word(t, &heap, word, ids.items, &count, err)) goto done;
-            if (count != 1 || ids.items[0] != id) continue;
-        }
-        if (token__vocab_find(&t->vocab, word, word.ptr + word.len, &known) == id)
-            token__vocab_set_whole(&t->vocab, word);
-    }
-    ok = true;
-done:
-    token__heap_release(&heap);
-    ig_ids_release(&ids);
-    return ok;
 }
