@@ -85,7 +85,15 @@ static inline uint32_t rank_of(const struct token__merges *merges, int32_t left,
     uint64_t bit = mixed >> (64 - merges->filter_bits);
     if (!(merges->filter[bit / 64] >> bit % 64 & 1)) return TOKEN_NO_RANK;
     uint64_t slot = *slot_of(merges, pair, mixed);
-    return slot == NO_PAIR ? TOKEN_NO_RANK : (uint32_t)slot & ((1u << RANK_BITS) - 1);
+    if (slot == NO_PAIR) return TOKEN_NO_RANK;
+    uint32_t rank = (uint32_t)slot & ((1u << RANK_BITS) - 1);
+    __builtin_prefetch(&merges->products[rank]); /* most pairs that can merge do */
+    return rank;
+}
+
+uint32_t token__merges_rank(const struct token__merges *merges, int32_t left, int32_t right)
+{
+    return rank_of(merges, left, right);
 }
 
 static size_t merge_short(const struct token__merges *merges, int32_t *symbols, size_t count)

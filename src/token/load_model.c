@@ -256,6 +256,14 @@ static void prefetch_ids(const struct ig_tokenizer *t, const struct merge *merge
         token__vocab_prefetch(&t->vocab, part_of(merge, which), end);
 }
 
+static void note_touch(struct ig_tokenizer *t, const struct merge *merge, uint32_t rank)
+{
+    const unsigned char *right = (const unsigned char *)merge->text + merge->len[0];
+    if (!merge->len[0] || !merge->len[1]) return; /* an empty part never comes out of text */
+    uint32_t *touch = &t->starts.touch[right[-1] << 8 | right[0]];
+    if (rank < *touch) *touch = rank;
+}
+
 static bool read_merges(struct ig_tokenizer *t, const struct ig_json *list, struct ig_err *err)
 {
     struct ig_arena arena = {0};
@@ -276,11 +284,18 @@ static bool read_merges(struct ig_tokenizer *t, const struct ig_json *list, stru
         if (i + AHEAD < count) prefetch_ids(t, &merges[i + AHEAD]);
         if (!find_ids(t, &merges[i], list, err)) goto done;
     }
+    t->starts.touch = ig_arena_array(&t->arena, 0x10000, sizeof(*t->starts.touch));
+    if (!t->starts.touch) {
+        ig_err_nomem(err);
+        goto done;
+    }
+    memset(t->starts.touch, 0xFF, 0x10000 * sizeof(*t->starts.touch));
     for (uint32_t i = 0; i < count; i++) {
         const int32_t *ids = merges[i].ids;
         if (i + AHEAD < count)
             token__merges_prefetch(&t->merges, merges[i + AHEAD].ids[0], merges[i + AHEAD].ids[1]);
         token__merges_put(&t->merges, ids[0], ids[1], i, ids[2]);
+        note_touch(t, &merges[i], i);
     }
     ok = true;
 done:
@@ -325,5 +340,6 @@ bool token__load_model(struct ig_tokenizer *t, const struct ig_json *model, stru
 {
     return check_options(t, model, err) && read_vocab(t, ig_json_get(model, "vocab"), err) &&
            index_vocab(t, err) && read_merges(t, ig_json_get(model, "merges"), err) &&
-           find_bytes(t, err) && find_unknown(t, ig_json_get(model, "unk_token"), err);
+           find_bytes(t, err) && find_unknown(t, ig_json_get(model, "unk_token"), err) &&
+           (!t->byte_level || token__find_starts(t, err));
 }

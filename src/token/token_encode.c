@@ -4,6 +4,8 @@
 #include "text/utf8.h"
 #include "token/token_internal.h"
 
+#define WORDS_WAITING_MAX 16
+
 struct encoder {
     const struct ig_tokenizer *t;
     struct ig_ids *ids;
@@ -11,16 +13,38 @@ struct encoder {
     struct token__norm_room norm;
     struct ig_buf prefixed;
     const char *readable_end; /* of the memory that the segment lies in */
+    struct ig_slice words[WORDS_WAITING_MAX];
+    int waiting;
     struct ig_err *err;
 };
+
+/* Words wait here a moment, so that looking them up, which misses the caches, overlaps with
+ * splitting the text behind them. */
+static bool flush_words(struct encoder *e)
+{
+    for (int i = 0; i < e->waiting; i++)
+        if (!token__word_ids(e->t, &e->heap, e->words[i], e->readable_end, e->ids, e->err))
+            return false;
+    e->waiting = 0;
+    return true;
+}
+
+static bool put_word(struct encoder *e, const char *p, const char *end)
+{
+    struct ig_slice word = ig_slice_make(p, (size_t)(end - p));
+    token__vocab_prefetch(&e->t->vocab, word, e->readable_end);
+    e->words[e->waiting++] = word;
+    return e->waiting < WORDS_WAITING_MAX || flush_words(e);
+}
 
 /* Splits by all steps in turn, depth first: level n cuts the piece that level n - 1 gave. */
 static bool encode_pieces(struct encoder *e, struct ig_slice text)
 {
     struct {
         const char *p, *end;
-    } level[TOKEN_STEPS_MAX + 1];
-    int last = e->t->step_count, depth = 0;
+    } level[TOKEN_STEPS_MAX];
+    int last = e->t->step_count - 1, depth = 0;
+    if (last < 0) return put_word(e, text.ptr, text.ptr + text.len) && flush_words(e);
     level[0].p = text.ptr;
     level[0].end = text.ptr + text.len;
     while (depth >= 0) {
@@ -29,20 +53,18 @@ static bool encode_pieces(struct encoder *e, struct ig_slice text)
             depth--;
             continue;
         }
-        if (depth == last) {
-            struct ig_slice word = ig_slice_make(p, (size_t)(end - p));
-            if (!token__word_ids(e->t, &e->heap, word, e->readable_end, e->ids, e->err))
-                return false;
-            depth--;
-            continue;
-        }
         const struct token__step *step = &e->t->steps[depth];
-        level[depth].p = step->next(step, p, end);
-        depth++;
-        level[depth].p = p;
-        level[depth].end = level[depth - 1].p;
+        const char *stop = step->next(step, p, end);
+        level[depth].p = stop;
+        if (depth == last) {
+            if (!put_word(e, p, stop)) return false;
+        } else {
+            depth++;
+            level[depth].p = p;
+            level[depth].end = stop;
+        }
     }
-    return true;
+    return flush_words(e);
 }
 
 static bool encode_segment(struct encoder *e, struct ig_slice text)

@@ -69,6 +69,8 @@ void token__merges_prefetch(const struct token__merges *merges, int32_t left, in
 void token__merges_put(struct token__merges *merges, int32_t left, int32_t right, uint32_t rank,
                        int32_t product);
 
+uint32_t token__merges_rank(const struct token__merges *merges, int32_t left, int32_t right);
+
 struct token__heap {
     uint64_t *items;
     uint32_t *prev, *next, *ranks;
@@ -160,6 +162,22 @@ struct token__step token__step_isolate(unsigned mask, bool runs);
 
 /* ---- word.c: from a piece of text to ids. */
 
+/* Byte-level words start as bytes, and much of the work is to merge the bytes of each character.
+ * That can be left out where no merge reaches across the character's edges before its own merges
+ * are done: every merge of a left part that ends in byte x with a right part that begins with byte
+ * y has a rank of at least touch[x << 8 | y], so a character whose own merges have lower ranks than
+ * that on both edges is one symbol from the start. */
+struct token__char {
+    int32_t id_plus_1; /* 0: the character is no token, or its bytes do not merge to it */
+    uint32_t rank;     /* the highest of its own merges */
+};
+struct token__starts {
+    struct token__char *chars; /* by code point below 0x10000; NULL: some byte has no token */
+    uint32_t *touch;
+};
+/* Needs byte_ids, merges and touch. */
+IG_MUST_CHECK bool token__find_starts(struct ig_tokenizer *t, struct ig_err *err);
+
 IG_MUST_CHECK bool token__ids_reserve(struct ig_ids *ids, size_t more, struct ig_err *err);
 IG_MUST_CHECK bool token__ids_put(struct ig_ids *ids, int32_t id, struct ig_err *err);
 /* Appends the ids of a word of at least one byte. */
@@ -207,6 +225,7 @@ struct ig_tokenizer {
     struct ig_slice *bytes;    /* by id, what the id decodes to */
     struct token__vocab vocab;
     struct token__merges merges;
+    struct token__starts starts;
     int32_t byte_ids[256]; /* the token of one byte: itself, or else <0xNN>; -1: there is none */
     bool byte_level;       /* text is split into bytes, and the vocabulary is written in GPT-2's
                               alphabet of 256 characters */

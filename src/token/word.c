@@ -67,7 +67,9 @@ static size_t symbols_of_characters(const struct ig_tokenizer *t, struct ig_slic
     return count;
 }
 
-static size_t symbols_of_bytes(const struct ig_tokenizer *t, struct ig_slice word, int32_t *out)
+/* Start symbols of a byte-level vocabulary in which some bytes are missing. */
+static size_t symbols_of_some_bytes(const struct ig_tokenizer *t, struct ig_slice word,
+                                    int32_t *out)
 {
     size_t count = 0;
     bool after_unk = false;
@@ -79,6 +81,83 @@ static size_t symbols_of_bytes(const struct ig_tokenizer *t, struct ig_slice wor
         if (id >= 0) out[count++] = id;
     }
     return count;
+}
+
+/* Whether the character at p, of two or three bytes, is one symbol before anything touches it. */
+static bool starts_merged(const struct token__starts *starts, const char *p, int length,
+                          const char *start, const char *end, const struct token__char *c)
+{
+    const unsigned char *s = (const unsigned char *)p;
+    if (c->id_plus_1 == 0) return false;
+    if (p > start && starts->touch[s[-1] << 8 | s[0]] <= c->rank) return false;
+    return p + length == end || starts->touch[s[length - 1] << 8 | s[length]] > c->rank;
+}
+
+/* Start symbols of a byte-level vocabulary: one for each byte, or for a whole character where that
+ * is what the merges of its bytes give in any case. */
+static size_t symbols_of_bytes(const struct ig_tokenizer *t, struct ig_slice word, int32_t *out)
+{
+    const char *p = word.ptr, *end = p + word.len;
+    size_t count = 0;
+    while (p < end) {
+        unsigned char first = (unsigned char)*p;
+        int length = 1;
+        if (first >= 0xC2 && first < 0xF0) {
+            uint32_t code = ig_utf8_next(p, end, &length);
+            const struct token__char *c = &t->starts.chars[code < 0x10000 ? code : 0];
+            if (starts_merged(&t->starts, p, length, word.ptr, end, c)) {
+                out[count++] = c->id_plus_1 - 1;
+                p += length;
+                continue;
+            }
+        }
+        for (int i = 0; i < length; i++)
+            out[count++] = t->byte_ids[(unsigned char)*p++];
+    }
+    return count;
+}
+
+/* The highest rank among the merges that make one token of a character's bytes, or TOKEN_NO_RANK
+ * when they do not end in that token. */
+static uint32_t char_rank(const struct ig_tokenizer *t, struct ig_slice text, int32_t id)
+{
+    const struct token__merges *m = &t->merges;
+    int32_t symbols[3];
+    uint32_t highest = 0;
+    size_t count = text.len;
+    for (size_t i = 0; i < count; i++)
+        symbols[i] = t->byte_ids[(unsigned char)text.ptr[i]];
+    while (count > 1) {
+        uint32_t first = token__merges_rank(m, symbols[0], symbols[1]);
+        uint32_t second =
+            count == 3 ? token__merges_rank(m, symbols[1], symbols[2]) : TOKEN_NO_RANK;
+        uint32_t least = first <= second ? first : second;
+        if (least == TOKEN_NO_RANK) return TOKEN_NO_RANK;
+        if (least > highest) highest = least;
+        symbols[first <= second ? 0 : 1] = m->products[least];
+        if (first <= second) symbols[1] = symbols[2];
+        count--;
+    }
+    return symbols[0] == id ? highest : TOKEN_NO_RANK;
+}
+
+bool token__find_starts(struct ig_tokenizer *t, struct ig_err *err)
+{
+    struct token__starts *starts = &t->starts;
+    for (int b = 0; b < 256; b++)
+        if (t->byte_ids[b] < 0) return true;
+    starts->chars = ig_arena_array(&t->arena, 0x10000, sizeof(*starts->chars));
+    if (!starts->chars) return ig_err_nomem(err);
+    for (int32_t id = 0; id < t->size; id++) {
+        struct ig_slice text = t->vocab.texts[id];
+        int length;
+        if (text.len < 2 || text.len > 3) continue;
+        uint32_t code = ig_utf8_next(text.ptr, text.ptr + text.len, &length);
+        if (code == IG_UTF8_INVALID || (size_t)length != text.len) continue;
+        uint32_t rank = char_rank(t, text, id);
+        if (rank != TOKEN_NO_RANK) starts->chars[code] = (struct token__char){id + 1, rank};
+    }
+    return true;
 }
 
 bool token__word_ids(const struct ig_tokenizer *t, struct token__heap *heap, struct ig_slice word,
@@ -94,8 +173,9 @@ bool token__word_ids(const struct ig_tokenizer *t, struct token__heap *heap, str
         ids->count++;
         return true;
     }
-    size_t count =
-        t->byte_level ? symbols_of_bytes(t, word, out) : symbols_of_characters(t, word, out);
+    size_t count = !t->byte_level    ? symbols_of_characters(t, word, out)
+                   : t->starts.chars ? symbols_of_bytes(t, word, out)
+                                     : symbols_of_some_bytes(t, word, out);
     if (!token__bpe_merge(&t->merges, heap, out, &count, err)) return false;
     if (slot && !(tail & TOKEN_TAIL_CHECKED)) {
         bool whole = count == 1 && *out == id;
