@@ -51,7 +51,7 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     } else if (ig_slice_is(subject, "recipes")) {
         print_pairs(&w, json, ig_quant_recipe_list());
     } else if (ig_slice_is(subject, "tasks")) {
-        (void)0;
+        print_pairs(&w, json, ig_eval_task_list());
     } else if (ig_slice_is(subject, "architectures")) {
         for (const struct ig_arch *const *arch = ig_arch_all(); *arch; arch++)
             print_row(&w, json, (*arch)->name, (*arch)->summary);

@@ -30,7 +30,7 @@ bool demo_find_parents(struct demo *demo, struct ig_err *err)
         if (demo->parent_count < DEMO_MODELS_MAX) {
             struct demo_model *m = &demo->parents[demo->parent_count++];
             snprintf(m->name, sizeof m->name, "%.63s", entries[i]->d_name);
-            snprintf(m->path, sizeof m->path, "%s/%s", models, m->name);
+            snprintf(m->path, sizeof m->path, "%s/%.63s", models, entries[i]->d_name);
         }
         free(entries[i]);
     }
