@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * bench_quantize MODEL OUT RECIPE.. — one timed ig_quantize, as a JSON line. bench_quantize.py runs
- * it beside mlx_lm.convert, `cat` and `cp`. RECIPE: a name, a file, or MODE:BITS:GROUP. */
+ * it beside mlx_lm.convert, `cat` and `cp`. RECIPE: a name, a file, or MODE:BITS:GROUP; or one
+ * DTYPE, to dequantise. */
 #include "ingot/quant.h"
 
 #include <stdio.h>
@@ -27,17 +28,21 @@ int main(int argc, char **argv)
         return 2;
     }
     bool ok = true;
-    for (int i = 0; ok && i < count; i++)
+    enum ig_dtype dtype;
+    int threads = getenv("THREADS") ? atoi(getenv("THREADS")) : 0;
+    bool back = count == 1 && ig_dtype_find(ig_slice_of(argv[3]), &dtype);
+    for (int i = 0; ok && !back && i < count; i++)
         ok = open_recipe(argv[3 + i], &recipes[i], &err);
     const struct ig_quant_job job = {
         .model = argv[1],
         .out = argv[2],
         .recipes = (const struct ig_quant_recipe *const *)recipes,
         .recipe_count = count,
-        .threads = getenv("THREADS") ? atoi(getenv("THREADS")) : 0,
+        .threads = threads,
         .force = true,
     };
-    ok = ok && ig_quantize(&job, NULL, &report, &err);
+    ok = ok && (back ? ig_dequantize(argv[1], argv[2], dtype, true, threads, NULL, &report, &err)
+                     : ig_quantize(&job, NULL, &report, &err));
     if (ok)
         printf("{\"case\": \"%s%s\", \"seconds\": %.3f, \"input_bytes\": %llu, \"output_bytes\": "
                "%llu, "

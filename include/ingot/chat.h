@@ -19,10 +19,13 @@ void ig_template_close(struct ig_template *tmpl);
 /* Whether a folder has a chat template at all. */
 bool ig_template_exists(const char *model_dir);
 
-/* Renders with the members of the object `variables` (messages, tools, add_generation_prompt, ...).
- * messages, tools, documents and add_generation_prompt exist even when not given. Special tokens
- * (bos_token, ...) of the folder it was opened from are defined. now: seconds since 1970 for
- * strftime_now, or < 0 for the clock (INGOT_NOW overrides it). */
+/* Renders with the members of the object `variables` (messages, tools, add_generation_prompt, ...)
+ * as transformers' apply_chat_template does. messages, tools, documents and add_generation_prompt
+ * exist even when not given; a messages list that is given must not be empty. The special tokens
+ * (bos_token and so on) of the folder that the template came from are defined. A true
+ * continue_final_message ends the text at the end of the last message, to be gone on with. now:
+ * seconds since 1970 for strftime_now, or < 0 for the clock (the environment's INGOT_NOW overrides
+ * that). */
 IG_MUST_CHECK bool ig_template_render(const struct ig_template *tmpl,
                                       const struct ig_json *variables, int64_t now,
                                       struct ig_buf *out, struct ig_err *err);

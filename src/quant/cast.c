@@ -202,11 +202,12 @@ bool ig_cast_finish(struct ig_cast *cast, struct ig_err *err)
 {
     struct ig_buf config = {0}, card = {0};
     quant__card(cast, &card);
-    bool ok = quant__config(cast->plan.config, cast->plan.generation, cast, &config, err) &&
-              ig_buf_ok(&card, err) &&
-              ig_writer_add(cast->writer, "config.json", ig_buf_view(&config), err) &&
-              ig_writer_add(cast->writer, "README.md", ig_buf_view(&card), err) &&
-              ig_writer_finish(cast->writer, err);
+    bool ok =
+        quant__config(cast->plan.config, cast->plan.generation, cast, IG_BF16, &config, err) &&
+        ig_buf_ok(&card, err) &&
+        ig_writer_add(cast->writer, "config.json", ig_buf_view(&config), err) &&
+        ig_writer_add(cast->writer, "README.md", ig_buf_view(&card), err) &&
+        ig_writer_finish(cast->writer, err);
     ig_buf_release(&config);
     ig_buf_release(&card);
     return ok;

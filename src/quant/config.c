@@ -8,12 +8,15 @@
  */
 #include "quant_internal.h"
 
+#include "base/file.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PYTHON_INDENT 4
-#define NUMBER_MAX    400 /* no double needs more digits; longer literals stay as they are */
+#define PYTHON_INDENT  4
+#define GENERATION_MAX ((size_t)16 << 20)
+#define NUMBER_MAX     400 /* no double needs more digits; longer literals stay as they are */
 
 /* ---- numbers as Python prints them ---- */
 
@@ -186,6 +189,15 @@ static bool is_left_out(struct ig_slice key)
     return false;
 }
 
+/* The type that config.json states, when the tensors have another one now: who loads the folder by
+ * it must not round again. (mlx-lm leaves it.) */
+static bool restate_dtype(struct builder *b, enum ig_dtype dtype, struct ig_json *node)
+{
+    bool stated = ig_slice_is(node->key, "torch_dtype") || ig_slice_is(node->key, "dtype");
+    if (!stated || node->type != IG_JSON_STRING) return true;
+    return set_text(b, node, IG_JSON_STRING, ig_slice_of(ig_dtype_torch_name(dtype)));
+}
+
 static bool build(struct builder *b, const struct ig_json *config, const struct ig_json *eos,
                   const struct ig_cast *cast, struct ig_json *tree)
 {
@@ -216,7 +228,8 @@ static bool build(struct builder *b, const struct ig_json *config, const struct 
 }
 
 bool quant__config(const struct ig_json *config, const struct ig_json *generation,
-                   const struct ig_cast *cast, struct ig_buf *out, struct ig_err *err)
+                   const struct ig_cast *cast, enum ig_dtype dtype, struct ig_buf *out,
+                   struct ig_err *err)
 {
     struct ig_arena arena = {0};
     struct builder b = {&arena, err};
@@ -225,9 +238,27 @@ bool quant__config(const struct ig_json *config, const struct ig_json *generatio
     if (config && config->type != IG_JSON_OBJECT)
         return ig_err_set(err, IG_ERR_DATA, "config.json is not an object");
     bool ok = build(&b, config, is_truthy(eos) ? eos : NULL, cast, &tree);
+    for (uint32_t i = 0; ok && !cast && i < tree.count; i++)
+        ok = restate_dtype(&b, dtype, &tree.items[i]);
     if (ok) ig_json_write(out, &tree, PYTHON_INDENT, true);
     ig_arena_release(&arena);
     return ok && ig_buf_ok(out, err);
+}
+
+bool quant__generation(const char *model, const struct ig_watch *watch, struct ig_json_doc **out,
+                       struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    struct ig_buf text = {0};
+    struct ig_err why = {0};
+    *out = NULL;
+    if (!ig_path_join(path, model, "generation_config.json", err)) return false;
+    if (!ig_path_exists(path)) return true;
+    bool ok = ig_file_read(path, GENERATION_MAX, &text, err);
+    if (ok && !ig_json_doc_new(ig_buf_view(&text), out, &why))
+        ig_watch_warn(watch, "'%s' is ignored: %s", path, why.text);
+    ig_buf_release(&text);
+    return ok;
 }
 
 /* ---- the card ---- */

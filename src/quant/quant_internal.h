@@ -110,10 +110,16 @@ void quant__warn(struct ig_cast *cast, const char *format, ...) IG_PRINTF(2, 3);
 
 /* ---- config.c ---- */
 
-/* config.json as mlx-lm writes it: of a cast, or (cast NULL) without quantisation.
+/* config.json as mlx-lm writes it: of a cast, or (cast NULL) of plain tensors of that dtype.
  * generation may be NULL. */
 IG_MUST_CHECK bool quant__config(const struct ig_json *config, const struct ig_json *generation,
-                                 const struct ig_cast *cast, struct ig_buf *out,
-                                 struct ig_err *err);
+                                 const struct ig_cast *cast, enum ig_dtype dtype,
+                                 struct ig_buf *out, struct ig_err *err);
+/* generation_config.json of a folder; *out is NULL when there is none, or a broken one (mlx-lm
+ * ignores it; here with a warning). */
+IG_MUST_CHECK bool quant__generation(const char *model, const struct ig_watch *watch,
+                                     struct ig_json_doc **out, struct ig_err *err);
+void quant__output(struct ig_output_report *out, const char *recipe, const char *path,
+                   uint64_t bytes, double bits_per_weight);
 /* README.md: front matter as mlx-lm's, and how the folder was made. */
 void quant__card(const struct ig_cast *cast, struct ig_buf *out);

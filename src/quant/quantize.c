@@ -14,8 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHUNK_ELEMS          ((int64_t)1 << 19)
-#define GENERATION_BYTES_MAX ((size_t)16 << 20)
+#define CHUNK_ELEMS ((int64_t)1 << 19)
 
 struct chunk {
     int64_t tensor; /* in file order */
@@ -89,21 +88,6 @@ static bool list_tensors(struct flow *f, struct ig_err *err)
     return true;
 }
 
-/* generation_config.json, when there is one; mlx-lm ignores a broken one, and so do we, aloud. */
-static bool read_generation(struct flow *f, struct ig_err *err)
-{
-    char path[IG_PATH_MAX];
-    struct ig_buf text = {0};
-    struct ig_err why = {0};
-    if (!ig_path_join(path, f->job->model, "generation_config.json", err)) return false;
-    if (!ig_path_exists(path)) return true;
-    bool ok = ig_file_read(path, GENERATION_BYTES_MAX, &text, err);
-    if (ok && !ig_json_doc_new(ig_buf_view(&text), &f->generation, &why))
-        ig_watch_warn(f->watch, "'%s' is ignored: %s", path, why.text);
-    ig_buf_release(&text);
-    return ok;
-}
-
 static bool check_job(const struct ig_quant_job *job, struct ig_err *err)
 {
     if (job->recipe_count < 1 || job->recipe_count > IG_OUTPUTS_MAX)
@@ -128,7 +112,8 @@ static bool open_source(struct flow *f, struct ig_err *err)
         return ig_err_set(err, IG_ERR_DATA, "'%s' has no config.json", f->job->model);
     ig_buf_printf(&f->fingerprint, "quantize %s dtype %d", ig_store_fingerprint(f->store),
                   f->job->cast_dtype ? (int)f->job->dtype : -1);
-    return ig_buf_ok(&f->fingerprint, err) && list_tensors(f, err) && read_generation(f, err);
+    return ig_buf_ok(&f->fingerprint, err) && list_tensors(f, err) &&
+           quant__generation(f->job->model, f->watch, &f->generation, err);
 }
 
 /* Recipe number `index` of the job, to be written to `out`. */
@@ -300,16 +285,23 @@ static bool stream(struct flow *f, struct ig_err *err)
            ig_pool_each(f->pool, f->chunk_count, run_chunk, f, err);
 }
 
+void quant__output(struct ig_output_report *out, const char *recipe, const char *path,
+                   uint64_t bytes, double bits_per_weight)
+{
+    snprintf(out->recipe, sizeof out->recipe, "%s", recipe);
+    snprintf(out->path, sizeof out->path, "%s", path);
+    out->bytes = bytes;
+    out->bits_per_weight = bits_per_weight;
+}
+
 static bool finish(struct flow *f, struct ig_job_report *report, struct ig_err *err)
 {
     for (int i = 0; i < f->cast_count; i++) {
         struct ig_output_report *out = &report->outputs[i];
         if (!ig_writer_carry(ig_cast_writer(f->casts[i]), f->job->model, err)) return false;
         if (!ig_cast_finish(f->casts[i], err)) return false;
-        snprintf(out->recipe, sizeof out->recipe, "%s", f->job->recipes[i]->name);
-        snprintf(out->path, sizeof out->path, "%s", f->paths[i]);
-        out->bytes = ig_cast_bytes(f->casts[i]);
-        out->bits_per_weight = ig_cast_bits_per_weight(f->casts[i]);
+        quant__output(out, f->job->recipes[i]->name, f->paths[i], ig_cast_bytes(f->casts[i]),
+                      ig_cast_bits_per_weight(f->casts[i]));
         report->output_bytes += out->bytes;
     }
     report->output_count = f->cast_count;

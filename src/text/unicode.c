@@ -4,7 +4,6 @@
  * properties. Taken from CPython 3.11's str methods (Unicode 14), over all code points. */
 #include "text/unicode.h"
 
-#include <stddef.h>
 #include <utf8proc.h>
 
 struct special {
@@ -198,4 +197,22 @@ bool ig_unicode_is(uint32_t code, enum ig_unicode_class what)
     case IG_UNICODE_PRINTABLE: return is_printable(code, c);
     }
     return false;
+}
+
+int ig_unicode_combining_class(int32_t code)
+{
+    return utf8proc_get_property(code)->combining_class;
+}
+
+int ig_unicode_decompose(int32_t code, int32_t out[IG_UNICODE_DECOMPOSED_MAX])
+{
+    int boundary = 0;
+    return (int)utf8proc_decompose_char(code, out, IG_UNICODE_DECOMPOSED_MAX, UTF8PROC_DECOMPOSE,
+                                        &boundary);
+}
+
+size_t ig_unicode_compose(int32_t *codes, size_t count)
+{
+    return (size_t)utf8proc_normalize_utf32(codes, (utf8proc_ssize_t)count,
+                                            UTF8PROC_COMPOSE | UTF8PROC_STABLE);
 }

@@ -7,16 +7,15 @@
  * region, and what it does know can never change (Unicode's normalization stability policy), so any
  * version of utf8proc gives the same result. Marks are sorted here: utf8proc's own sort is
  * quadratic. */
+#include "text/unicode.h"
 #include "text/utf8.h"
 #include "token/char_class.h"
 #include "token/token_internal.h"
 
 #include <stdlib.h>
-#include <utf8proc.h>
 
-#define DECOMPOSITION_MAX 4   /* code points of one character, canonical: U+1F82 has 4 */
-#define FEW_MARKS         32  /* insertion sort up to here */
-#define MARK_CLASSES      256 /* canonical combining classes */
+#define FEW_MARKS    32  /* insertion sort up to here */
+#define MARK_CLASSES 256 /* canonical combining classes */
 
 static bool reserve(struct token__codes *codes, size_t more)
 {
@@ -81,7 +80,7 @@ static bool next_region(const char *text, const char *p, const char *end, const 
 
 static int mark_class(int32_t code)
 {
-    return utf8proc_get_property(code)->combining_class;
+    return ig_unicode_combining_class(code);
 }
 
 /* Stable sort of a run of marks by combining class. spare: room for count more. */
@@ -112,11 +111,9 @@ static bool decompose(const char *p, const char *end, struct token__codes *codes
 {
     codes->count = 0;
     for (int length; p < end; p += length) {
-        if (!reserve(codes, DECOMPOSITION_MAX)) return false;
+        if (!reserve(codes, IG_UNICODE_DECOMPOSED_MAX)) return false;
         int32_t code = (int32_t)ig_utf8_next(p, end, &length);
-        int boundary = 0;
-        codes->count += (size_t)utf8proc_decompose_char(
-            code, codes->items + codes->count, DECOMPOSITION_MAX, UTF8PROC_DECOMPOSE, &boundary);
+        codes->count += (size_t)ig_unicode_decompose(code, codes->items + codes->count);
     }
     return true;
 }
@@ -140,9 +137,8 @@ static bool compose_region(const char *start, const char *stop, struct token__co
                            struct ig_buf *out, struct ig_err *err)
 {
     if (!decompose(start, stop, codes) || !order(codes)) return ig_err_nomem(err);
-    utf8proc_ssize_t count = utf8proc_normalize_utf32(codes->items, (utf8proc_ssize_t)codes->count,
-                                                      UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-    for (utf8proc_ssize_t i = 0; i < count; i++) {
+    size_t count = ig_unicode_compose(codes->items, codes->count);
+    for (size_t i = 0; i < count; i++) {
         char bytes[4];
         ig_buf_append(out, bytes, (size_t)ig_utf8_put((uint32_t)codes->items[i], bytes));
     }

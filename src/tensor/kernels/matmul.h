@@ -67,6 +67,10 @@ struct ig_matmul_ops {
 size_t ig_matmul_row_bytes(const struct ig_matrix *w);
 /* Floats that prepare writes for a row of cols, whatever the packing. */
 int64_t ig_matmul_operand_floats(int64_t cols);
+/* For prepare: lanes of `run` consecutive elements each, padded with zeros to a multiple of 128;
+ * then, for affine weights, the sum of each group. */
+void ig_matmul_permute(const struct ig_matrix *w, const float *x, int lanes, int run,
+                       float *operand);
 
 void ig_matmul_ref(struct ig_matmul_ops *ops);
 void ig_matmul_avx2(struct ig_matmul_ops *ops);

@@ -11,8 +11,6 @@
  * b cancel, and would cancel after rounding otherwise. */
 #include "tensor/kernels/matmul.h"
 
-#include "base/check.h"
-
 #include <immintrin.h>
 
 #define LANES    48
@@ -321,22 +319,8 @@ static void matvec(const struct ig_matrix *w, const float *x, int64_t first, int
 
 static void prepare(const struct ig_matrix *w, const float *x, float *operand)
 {
-    int64_t padded = (w->cols + 127) / 128 * 128;
     bool packed = w->packing == IG_PACK_AFFINE || w->packing == IG_PACK_FP4;
-    int run = packed ? run_of(kind_of(w)) : 1;
-    int block = 16 * run;
-    memset(operand, 0, (size_t)ig_matmul_operand_floats(w->cols) * sizeof *operand);
-    for (int64_t c = 0; c < w->cols; c++) {
-        int64_t at = c % block;
-        operand[c - at + at % run * 16 + at / run] = x[c];
-    }
-    if (w->packing != IG_PACK_AFFINE) return;
-    for (int64_t g = 0; g < w->cols / w->group; g++) {
-        float sum = 0.0F;
-        for (int i = 0; i < w->group; i++)
-            sum += x[g * w->group + i];
-        operand[padded + g] = sum;
-    }
+    ig_matmul_permute(w, x, 16, packed ? run_of(kind_of(w)) : 1, operand);
 }
 
 /* ---- unpack ---- */

@@ -29,6 +29,27 @@ int64_t ig_matmul_operand_floats(int64_t cols)
     return (cols + 127) / 128 * 128 + (cols / 32 + 31) / 16 * 16;
 }
 
+void ig_matmul_permute(const struct ig_matrix *w, const float *x, int lanes, int run,
+                       float *operand)
+{
+    int64_t padded = (w->cols + 127) / 128 * 128, block = (int64_t)lanes * run;
+    int64_t whole = w->cols / block * block;
+    memset(operand, 0, (size_t)ig_matmul_operand_floats(w->cols) * sizeof *operand);
+    for (int64_t c = 0; c < whole; c += block)
+        for (int64_t l = 0; l < lanes; l++)
+            for (int64_t j = 0; j < run; j++)
+                operand[c + j * lanes + l] = x[c + l * run + j];
+    for (int64_t c = whole; c < w->cols; c++)
+        operand[whole + (c - whole) % run * lanes + (c - whole) / run] = x[c];
+    if (w->packing != IG_PACK_AFFINE) return;
+    for (int64_t g = 0; g < w->cols / w->group; g++) {
+        float sum[4] = {0}; /* group is a multiple of 32 */
+        for (int i = 0; i < w->group; i++)
+            sum[i % 4] += x[g * w->group + i];
+        operand[padded + g] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    }
+}
+
 static float float_at(const void *data, enum ig_dtype dtype, int64_t i)
 {
     const unsigned char *p = (const unsigned char *)data + (size_t)i * ig_dtype_bytes(dtype);
