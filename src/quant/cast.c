@@ -125,24 +125,6 @@ static bool sink_wants(void *self, int64_t index)
     return false;
 }
 
-/* One chunk, encoded into scratch, to its three places. */
-static bool put_codes(struct ig_cast *cast, const struct quant_module *m, int64_t first,
-                      int64_t elems, const void *data, struct ig_err *err)
-{
-    struct ig_packed_bytes n = ig_codec_bytes(m->codec, m->plain.dtype, elems);
-    struct ig_packed_bytes at = ig_codec_bytes(m->codec, m->plain.dtype, first);
-    struct quant_scratch *s = scratch_take(cast, n.weight + n.scales + n.biases, err);
-    if (!s) return false;
-    struct ig_packed to = {s->data, s->data + n.weight, s->data + n.weight + n.scales};
-    ig_encode(&m->coder, data, elems, &to);
-    bool ok = ig_writer_put(cast->writer, m->tensor, at.weight, to.weight, n.weight, err) &&
-              ig_writer_put(cast->writer, m->tensor + 1, at.scales, to.scales, n.scales, err) &&
-              (m->part_count < 3 ||
-               ig_writer_put(cast->writer, m->tensor + 2, at.biases, to.biases, n.biases, err));
-    scratch_give(cast, s);
-    return ok;
-}
-
 /* x + 1 in the tensor's own type: norms that a checkpoint stores less 1. */
 static bool put_plus_one(struct ig_cast *cast, const struct quant_module *m, int64_t first,
                          int64_t elems, const void *data, struct ig_err *err)
@@ -164,19 +146,78 @@ static bool put_plus_one(struct ig_cast *cast, const struct quant_module *m, int
     return ok;
 }
 
+/* A chunk of a tensor that is not quantised. */
+static bool put_plain(struct ig_cast *cast, const struct quant_source *source, int64_t first,
+                      int64_t elems, const void *data, struct ig_err *err)
+{
+    const struct quant_module *m = &cast->modules[source->module];
+    size_t size = ig_dtype_bytes(m->plain.dtype);
+    if (source->change == QUANT_PLUS_ONE) return put_plus_one(cast, m, first, elems, data, err);
+    return ig_writer_put(cast->writer, m->tensor, (size_t)first * size, data, (size_t)elems * size,
+                         err);
+}
+
+/* One cast's share of a chunk: codes in scratch, and where they belong. */
+struct share {
+    struct ig_cast *cast;
+    const struct quant_module *module;
+    struct quant_scratch *scratch;
+    struct ig_packed_bytes bytes, at;
+};
+
+static bool put_share(const struct share *s, const struct ig_packed *from, struct ig_err *err)
+{
+    struct ig_writer *w = s->cast->writer;
+    int64_t at = s->module->tensor;
+    return ig_writer_put(w, at, s->at.weight, from->weight, s->bytes.weight, err) &&
+           ig_writer_put(w, at + 1, s->at.scales, from->scales, s->bytes.scales, err) &&
+           (s->module->part_count < 3 ||
+            ig_writer_put(w, at + 2, s->at.biases, from->biases, s->bytes.biases, err));
+}
+
+bool quant__put(struct ig_cast *const *casts, int count, int64_t index, struct quant_run run,
+                struct ig_err *err)
+{
+    struct share shares[IG_OUTPUTS_MAX];
+    struct ig_encoding encodings[IG_OUTPUTS_MAX];
+    int n = 0;
+    bool ok = true;
+    for (int i = 0; ok && i < count; i++) {
+        const struct quant_source *source = &casts[i]->sources[index];
+        if (source->module < 0) continue;
+        const struct quant_module *m = &casts[i]->modules[source->module];
+        int64_t first = source->elem_first + run.first;
+        if (m->codec.bits == 0) {
+            ok = put_plain(casts[i], source, first, run.elems, run.data, err);
+            continue;
+        }
+        struct share *s = &shares[n];
+        *s = (struct share){.cast = casts[i], .module = m,
+                            .bytes = ig_codec_bytes(m->codec, m->plain.dtype, run.elems),
+                            .at = ig_codec_bytes(m->codec, m->plain.dtype, first)};
+        s->scratch = scratch_take(casts[i], s->bytes.weight + s->bytes.scales + s->bytes.biases, err);
+        if (!s->scratch) {
+            ok = false;
+            break;
+        }
+        unsigned char *to = s->scratch->data;
+        encodings[n++] = (struct ig_encoding){
+            &m->coder,
+            {to, to + s->bytes.weight, to + s->bytes.weight + s->bytes.scales}};
+    }
+    if (ok && n) ig_encode_many(encodings, n, run.data, run.elems);
+    for (int i = 0; i < n; i++) {
+        ok = ok && put_share(&shares[i], &encodings[i].out, err);
+        scratch_give(shares[i].cast, shares[i].scratch);
+    }
+    return ok;
+}
+
 static bool sink_put(void *self, int64_t index, int64_t elem_first, int64_t elems, const void *data,
                      struct ig_err *err)
 {
     struct ig_cast *cast = self;
-    const struct quant_source *source = &cast->sources[index];
-    if (source->module < 0) return true;
-    const struct quant_module *m = &cast->modules[source->module];
-    int64_t first = source->elem_first + elem_first;
-    size_t size = ig_dtype_bytes(m->plain.dtype);
-    if (m->codec.bits) return put_codes(cast, m, first, elems, data, err);
-    if (source->change == QUANT_PLUS_ONE) return put_plus_one(cast, m, first, elems, data, err);
-    return ig_writer_put(cast->writer, m->tensor, (size_t)first * size, data, (size_t)elems * size,
-                         err);
+    return quant__put(&cast, 1, index, (struct quant_run){elem_first, elems, data}, err);
 }
 
 static bool sink_done(void *self, int64_t index, struct ig_err *err)

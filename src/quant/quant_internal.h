@@ -108,6 +108,16 @@ struct ig_cast {
 IG_MUST_CHECK bool quant__plan(struct ig_cast *cast, struct ig_err *err);
 void quant__warn(struct ig_cast *cast, const char *format, ...) IG_PRINTF(2, 3);
 
+/* Elements first .. first + elems of a source tensor. */
+struct quant_run {
+    int64_t first, elems;
+    const void *data;
+};
+/* The put of several casts' sinks at once: they share what they can. All were planned for the same
+ * tensors. */
+IG_MUST_CHECK bool quant__put(struct ig_cast *const *casts, int count, int64_t index,
+                              struct quant_run run, struct ig_err *err);
+
 /* ---- config.c ---- */
 
 /* config.json as mlx-lm writes it: of a cast, or (cast NULL) of plain tensors of that dtype.

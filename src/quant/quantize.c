@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHUNK_ELEMS ((int64_t)1 << 19)
+#define CHUNK_ELEMS ((int64_t)1 << 18)
 
 struct chunk {
     int64_t tensor; /* in file order */
@@ -245,10 +245,12 @@ static bool run_chunk(void *user, int thread, int64_t index, struct ig_err *err)
     int64_t elems = t->elems - c->first < CHUNK_ELEMS ? t->elems - c->first : CHUNK_ELEMS;
     const void *data = load_chunk(f, thread, c, elems, err);
     if (!data) return false;
+    struct ig_cast *wanting[IG_OUTPUTS_MAX];
+    int count = 0;
     for (int i = 0; i < f->cast_count; i++)
-        if (f->wanted[c->tensor] >> i & 1 && elems > 0 &&
-            !f->sinks[i].put(f->sinks[i].self, c->tensor, c->first, elems, data, err))
-            return false;
+        if (f->wanted[c->tensor] >> i & 1) wanting[count++] = f->casts[i];
+    const struct quant_run run = {c->first, elems, data};
+    if (elems > 0 && !quant__put(wanting, count, c->tensor, run, err)) return false;
     bool whole = atomic_fetch_sub(&f->left[c->tensor], 1) == 1;
     for (int i = 0; whole && i < f->cast_count; i++)
         if (f->wanted[c->tensor] >> i & 1 && !f->sinks[i].done(f->sinks[i].self, c->tensor, err))

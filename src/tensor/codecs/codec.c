@@ -92,37 +92,42 @@ static float round_to(enum ig_dtype dtype, float value)
     return value;
 }
 
-/* mlx's own NaNs: bf16 drops the sign, f16's is 0x7D00. */
-static uint16_t small_bits(enum ig_dtype dtype, float value)
+/* Rounds all in place. */
+static void round_all(const struct ig_coder *c, float *values, int64_t count)
 {
-    if (dtype == IG_BF16) return isnan(value) ? 0x7FC0 : ig_bf16_bits(value);
-    if (isnan(value)) return (uint16_t)((ig_f32_bits(value) >> 16 & 0x8000u) | 0x7D00u);
-    return ig_f16_bits(value);
+    uint16_t small[CODEC_GROUPS_MAX];
+    if (c->dtype == IG_F32) return;
+    ig_convert_from_f32(&c->convert, c->dtype, values, small, count);
+    ig_convert_to_f32(&c->convert, c->dtype, small, values, count);
 }
 
-/* Stores `count` values of type T at element `first` of out. */
-static void store_scales(enum ig_dtype dtype, const float *values, int64_t count, char *out)
+/* Stores values as type T, NaN as mlx's own: bf16 drops the sign, f16's is 0x7D00. */
+static void store_scales(const struct ig_coder *c, const float *values, int64_t count, char *out)
 {
-    if (dtype == IG_F32) {
-        memcpy(out, values, (size_t)count * sizeof *values);
-        return;
-    }
+    bool nan = false;
+    ig_convert_from_f32(&c->convert, c->dtype, values, out, count);
+    if (c->dtype == IG_F32) return;
     for (int64_t i = 0; i < count; i++)
-        ig_store_u16(out + 2 * i, small_bits(dtype, values[i]));
+        nan |= values[i] != values[i];
+    for (int64_t i = 0; nan && i < count; i++) {
+        if (!isnan(values[i])) continue;
+        uint16_t sign = (uint16_t)(ig_f32_bits(values[i]) >> 16 & 0x8000u);
+        ig_store_u16(out + 2 * i, c->dtype == IG_BF16 ? 0x7FC0 : (uint16_t)(sign | 0x7D00u));
+    }
 }
 
 /* ---- affine ---- */
 
 /* One bit: no zero alignment, 0 is the low end and 1 the high end. Among zeros mlx's minimum is the
  * group's first one, whose sign is stored. */
-static void grid_of_one_bit(struct codec_block *b, int group, const float *lo, const float *hi)
+static void grid_of_one_bit(struct codec_block *b, int group)
 {
     for (int64_t g = 0; g < b->groups; g++) {
-        float s = hi[g] - lo[g];
+        float s = b->hi[g] - b->lo[g];
         b->scale[g] = s < 1e-7f ? 1e-7f : s;
-        b->bias[g] = lo[g];
+        b->bias[g] = b->lo[g];
         const float *x = b->x + g * group;
-        for (int i = 0; lo[g] == 0 && i < group; i++) {
+        for (int i = 0; b->lo[g] == 0 && i < group; i++) {
             if (x[i] != 0) continue;
             b->bias[g] = x[i];
             break;
@@ -132,26 +137,51 @@ static void grid_of_one_bit(struct codec_block *b, int group, const float *lo, c
 
 static void encode_affine(const struct ig_coder *c, struct codec_block *b)
 {
-    float lo[CODEC_GROUPS_MAX], hi[CODEC_GROUPS_MAX];
     int group = c->codec.group_size;
     float levels = (float)((1 << c->codec.bits) - 1);
-    c->ops.range(b->x, b->groups, group, lo, hi);
+    if (b->range_group != group) c->ops.range(b->x, b->groups, group, b->lo, b->hi);
+    b->range_group = group;
     if (c->codec.bits == 1)
-        grid_of_one_bit(b, group, lo, hi);
+        grid_of_one_bit(b, group);
     else
-        c->ops.grid(lo, hi, b->groups, levels, b->scale, b->bias);
+        c->ops.grid(b->lo, b->hi, b->groups, levels, b->scale, b->bias);
     c->ops.codes(b->x, b->groups, group, b->scale, b->bias, levels, b->codes);
 }
 
 /* ---- mxfp4, mxfp8: a power of two for each group, rounded up ---- */
 
-/* mlx: k = rint(T(log2 s)), and one more when T(2^k) < s. Whatever the logarithm's rounding, that
- * is the ceiling of log2 s: rint gives floor or ceiling, powers of two give an exact logarithm, and
- * the second step lifts the floor. */
-static int exponent_above(float s)
+static const float *largest_of(const struct ig_coder *c, struct codec_block *b)
 {
-    int exponent;
-    return frexpf(s, &exponent) == 0.5f ? exponent - 1 : exponent;
+    int group = c->codec.group_size;
+    if (b->largest_group != group) c->ops.largest(b->x, b->groups, group, b->largest);
+    b->largest_group = group;
+    return b->largest;
+}
+
+/* mlx: k = rint(T(log2 s)), and one more when T(2^k) < s. Whatever the logarithm's rounding, that is
+ * the ceiling of log2 s: rint gives floor or ceiling, powers of two give an exact logarithm, and the
+ * second step lifts the floor. In bits: the exponent, and one more when there is a mantissa. Zero,
+ * subnormals, infinity and NaN are told by the result. */
+static bool powers_above(const float *s, int64_t count, float *scale, uint8_t *exponent)
+{
+    uint32_t odd = 0;
+    for (int64_t g = 0; g < count; g++) {
+        uint32_t bits = ig_f32_bits(s[g]), above = (bits >> 23) + ((bits & 0x7FFFFFu) != 0);
+        odd |= bits - 0x800000u >= 0x7F000000u;
+        exponent[g] = (uint8_t)above;
+        scale[g] = ig_f32_of_bits(above << 23);
+    }
+    return odd == 0;
+}
+
+/* The same for one number of any kind, below 2^-126 by subnormal powers: the byte wraps, as mlx's. */
+static void power_above(enum ig_dtype dtype, float s, float *scale, uint8_t *exponent)
+{
+    int k = 0;
+    bool finite = isfinite(s);
+    if (s != 0 && finite && frexpf(s, &k) == 0.5f) k--;
+    *scale = finite ? ldexpf(1, k) : 0;
+    *exponent = (uint8_t)(finite ? k + 127 : dtype == IG_F32 ? 128 : 0);
 }
 
 /* A largest value that is NaN or inf: mlx casts the exponent to INT_MIN, so 2^k is 0, and all that
@@ -173,24 +203,21 @@ static void encode_mx(const struct ig_coder *c, struct codec_block *b)
 {
     int group = c->codec.group_size;
     float most = c->codec.bits == 4 ? 6 : 448;
-    float amax[CODEC_GROUPS_MAX];
-    bool bad = false;
-    c->ops.largest(b->x, b->groups, group, amax);
-    for (int64_t g = 0; g < b->groups; g++) {
-        float s = round_to(c->dtype, amax[g] / most);
-        int k = s == 0 ? 0 : exponent_above(s);
-        bool finite = isfinite(s);
-        bad = bad || !finite;
-        b->scale[g] = finite ? ldexpf(1, k) : 0;
-        b->exponent[g] = (uint8_t)(finite ? k + 127 : c->dtype == IG_F32 ? 128 : 0);
-    }
+    const float *amax = largest_of(c, b);
+    float s[CODEC_GROUPS_MAX];
+    for (int64_t g = 0; g < b->groups; g++)
+        s[g] = amax[g] / most;
+    round_all(c, s, b->groups);
+    bool plain = powers_above(s, b->groups, b->scale, b->exponent);
+    for (int64_t g = 0; !plain && g < b->groups; g++)
+        power_above(c->dtype, s[g], &b->scale[g], &b->exponent[g]);
     /* x / 2^k is exact in T but where it is far below the smallest code. */
     if (c->codec.bits == 4) {
         c->ops.fp4(b->x, b->groups, group, b->scale, 0, b->codes);
         return;
     }
     c->ops.fp8(b->x, b->groups, group, b->scale, b->codes);
-    for (int64_t g = 0; bad && g < b->groups; g++)
+    for (int64_t g = 0; !plain && g < b->groups; g++)
         if (b->scale[g] == 0) recode_bad_group(c, b, g);
 }
 
@@ -219,10 +246,13 @@ static void recode_far_group(const struct ig_coder *c, struct codec_block *b, in
 
 static void encode_nvfp4(const struct ig_coder *c, struct codec_block *b)
 {
-    float amax[CODEC_GROUPS_MAX];
-    c->ops.largest(b->x, b->groups, 16, amax);
+    const float *amax = largest_of(c, b);
+    float s[CODEC_GROUPS_MAX];
+    for (int64_t g = 0; g < b->groups; g++)
+        s[g] = amax[g] / 6;
+    round_all(c, s, b->groups);
     for (int64_t g = 0; g < b->groups; g++) {
-        b->exponent[g] = ig_f8_e4m3_saturated(round_to(c->dtype, amax[g] / 6));
+        b->exponent[g] = ig_f8_e4m3_saturated(s[g]);
         b->scale[g] = ig_f8_e4m3_value(b->exponent[g]); /* exact in T */
     }
     uint32_t slack = c->dtype == IG_BF16 ? 0x8000 : c->dtype == IG_F16 ? 0x1000 : 0;
@@ -235,6 +265,7 @@ static void encode_nvfp4(const struct ig_coder *c, struct codec_block *b)
 
 static void encode_block(const struct ig_coder *c, struct codec_block *b)
 {
+    b->groups = b->elems / c->codec.group_size;
     if (c->rounding == IG_ROUND_METAL)
         codec__encode_metal(c, b);
     else if (c->codec.mode == IG_AFFINE)
@@ -245,31 +276,46 @@ static void encode_block(const struct ig_coder *c, struct codec_block *b)
         encode_mx(c, b);
 }
 
-void ig_encode(const struct ig_coder *coder, const void *src, int64_t elems,
-               const struct ig_packed *out)
+/* Stores what encode_block left as elements `first` and on of a run. */
+static void store_block(const struct ig_encoding *e, const struct codec_block *b, int64_t first)
+{
+    const struct ig_coder *c = e->coder;
+    struct ig_packed_bytes at = ig_codec_bytes(c->codec, c->dtype, first);
+    char *scales = (char *)e->out.scales + at.scales;
+    c->ops.pack(b->codes, b->elems, c->codec.bits, (uint8_t *)e->out.weight + at.weight);
+    if (c->codec.mode != IG_AFFINE) {
+        memcpy(scales, b->exponent, (size_t)b->groups);
+        return;
+    }
+    store_scales(c, b->scale, b->groups, scales);
+    store_scales(c, b->bias, b->groups, (char *)e->out.biases + at.biases);
+}
+
+void ig_encode_many(const struct ig_encoding *encodings, int count, const void *src, int64_t elems)
 {
     struct codec_block block;
     const char *in = src;
-    struct ig_packed to = *out;
-    IG_ASSERT(elems % coder->codec.group_size == 0 && elems % 16 == 0);
-    for (int64_t left = elems; left > 0; left -= block.elems) {
-        block.elems = left < CODEC_BLOCK ? left : CODEC_BLOCK;
-        block.groups = block.elems / coder->codec.group_size;
-        ig_convert_to_f32(&coder->convert, coder->dtype, in, block.x, block.elems);
-        encode_block(coder, &block);
-        coder->ops.pack(block.codes, block.elems, coder->codec.bits, to.weight);
-        struct ig_packed_bytes n = ig_codec_bytes(coder->codec, coder->dtype, block.elems);
-        if (coder->codec.mode == IG_AFFINE) {
-            store_scales(coder->dtype, block.scale, block.groups, to.scales);
-            store_scales(coder->dtype, block.bias, block.groups, to.biases);
-            to.biases = (char *)to.biases + n.biases;
-        } else {
-            memcpy(to.scales, block.exponent, n.scales);
-        }
-        to.weight = (char *)to.weight + n.weight;
-        to.scales = (char *)to.scales + n.scales;
-        in += (size_t)block.elems * ig_dtype_bytes(coder->dtype);
+    for (int i = 0; i < count; i++) {
+        IG_ASSERT(encodings[i].coder->dtype == encodings[0].coder->dtype);
+        IG_ASSERT(elems % encodings[i].coder->codec.group_size == 0 && elems % 16 == 0);
     }
+    const struct ig_coder *any = encodings[0].coder;
+    for (int64_t first = 0; first < elems; first += block.elems) {
+        block.elems = elems - first < CODEC_BLOCK ? elems - first : CODEC_BLOCK;
+        block.range_group = block.largest_group = 0;
+        ig_convert_to_f32(&any->convert, any->dtype, in, block.x, block.elems);
+        for (int i = 0; i < count; i++) {
+            encode_block(encodings[i].coder, &block);
+            store_block(&encodings[i], &block, first);
+        }
+        in += (size_t)block.elems * ig_dtype_bytes(any->dtype);
+    }
+}
+
+void ig_encode(const struct ig_coder *coder, const void *src, int64_t elems,
+               const struct ig_packed *out)
+{
+    ig_encode_many(&(struct ig_encoding){coder, *out}, 1, src, elems);
 }
 
 /* ---- decode ---- */

@@ -13,7 +13,10 @@ struct codec_block {
     uint8_t codes[CODEC_BLOCK];
     float scale[CODEC_GROUPS_MAX], bias[CODEC_GROUPS_MAX];
     uint8_t exponent[CODEC_GROUPS_MAX]; /* the fp modes' scales as stored */
-    int64_t elems, groups;
+    int64_t elems, groups;              /* groups: of the codec at work */
+    /* What codecs with equal groups share; group 0: not known yet. */
+    float lo[CODEC_GROUPS_MAX], hi[CODEC_GROUPS_MAX], largest[CODEC_GROUPS_MAX];
+    int range_group, largest_group;
 };
 
 /* Fills codes and scales from x by mlx's Metal kernels' rules. */
