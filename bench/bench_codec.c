@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * bench_codec — encoding and decoding 2^18 bf16 numbers that lie in the cache, on every instruction set:
- * the fastest of many runs, as JSON lines. */
+ * bench_codec — encoding and decoding 2^18 bf16 numbers that lie in the cache, on every instruction
+ * set: the fastest of many runs, as JSON lines. */
 #include "base/clock.h"
 #include "tensor/codecs/codec.h"
 #include "tensor/kernels/scalar.h"

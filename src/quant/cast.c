@@ -192,18 +192,19 @@ bool quant__put(struct ig_cast *const *casts, int count, int64_t index, struct q
             continue;
         }
         struct share *s = &shares[n];
-        *s = (struct share){.cast = casts[i], .module = m,
+        *s = (struct share){.cast = casts[i],
+                            .module = m,
                             .bytes = ig_codec_bytes(m->codec, m->plain.dtype, run.elems),
                             .at = ig_codec_bytes(m->codec, m->plain.dtype, first)};
-        s->scratch = scratch_take(casts[i], s->bytes.weight + s->bytes.scales + s->bytes.biases, err);
+        s->scratch =
+            scratch_take(casts[i], s->bytes.weight + s->bytes.scales + s->bytes.biases, err);
         if (!s->scratch) {
             ok = false;
             break;
         }
         unsigned char *to = s->scratch->data;
         encodings[n++] = (struct ig_encoding){
-            &m->coder,
-            {to, to + s->bytes.weight, to + s->bytes.weight + s->bytes.scales}};
+            &m->coder, {to, to + s->bytes.weight, to + s->bytes.weight + s->bytes.scales}};
     }
     if (ok && n) ig_encode_many(encodings, n, run.data, run.elems);
     for (int i = 0; i < n; i++) {

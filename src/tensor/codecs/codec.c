@@ -158,10 +158,10 @@ static const float *largest_of(const struct ig_coder *c, struct codec_block *b)
     return b->largest;
 }
 
-/* mlx: k = rint(T(log2 s)), and one more when T(2^k) < s. Whatever the logarithm's rounding, that is
- * the ceiling of log2 s: rint gives floor or ceiling, powers of two give an exact logarithm, and the
- * second step lifts the floor. In bits: the exponent, and one more when there is a mantissa. Zero,
- * subnormals, infinity and NaN are told by the result. */
+/* mlx: k = rint(T(log2 s)), and one more when T(2^k) < s. Whatever the logarithm's rounding, that
+ * is the ceiling of log2 s: rint gives floor or ceiling, powers of two give an exact logarithm, and
+ * the second step lifts the floor. In bits: the exponent, and one more when there is a mantissa.
+ * Zero, subnormals, infinity and NaN are told by the result. */
 static bool powers_above(const float *s, int64_t count, float *scale, uint8_t *exponent)
 {
     uint32_t odd = 0;
@@ -174,7 +174,8 @@ static bool powers_above(const float *s, int64_t count, float *scale, uint8_t *e
     return odd == 0;
 }
 
-/* The same for one number of any kind, below 2^-126 by subnormal powers: the byte wraps, as mlx's. */
+/* The same for one number of any kind, below 2^-126 by subnormal powers: the byte wraps, as mlx's.
+ */
 static void power_above(enum ig_dtype dtype, float s, float *scale, uint8_t *exponent)
 {
     int k = 0;

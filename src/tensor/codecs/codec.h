@@ -41,8 +41,8 @@ void ig_coder_init(struct ig_coder *coder, struct ig_codec codec, enum ig_dtype 
 /* elems is a multiple of the group, and of 32. */
 void ig_encode(const struct ig_coder *coder, const void *src, int64_t elems,
                const struct ig_packed *out);
-/* The same for several codecs at once: all coders are of one dtype. What they have in common is done
- * once, while the block is in the first cache. */
+/* The same for several codecs at once: all coders are of one dtype. What they have in common is
+ * done once, while the block is in the first cache. */
 struct ig_encoding {
     const struct ig_coder *coder;
     struct ig_packed out;

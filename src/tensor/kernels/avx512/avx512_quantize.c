@@ -22,7 +22,8 @@ static inline __m512 fold_two(__m512 a, __m512 b, enum fold fold)
 static inline __m512 fold_16(__m512 v[16], enum fold fold)
 {
     for (int i = 0; i < 16; i += 2)
-        v[i] = fold_two(_mm512_unpacklo_ps(v[i], v[i + 1]), _mm512_unpackhi_ps(v[i], v[i + 1]), fold);
+        v[i] =
+            fold_two(_mm512_unpacklo_ps(v[i], v[i + 1]), _mm512_unpackhi_ps(v[i], v[i + 1]), fold);
     for (int i = 0; i < 16; i += 4) {
         __m512d a = _mm512_castps_pd(v[i]), b = _mm512_castps_pd(v[i + 2]);
         v[i] = fold_two(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
@@ -113,7 +114,8 @@ static void codes(const float *x, int64_t groups, int group, const float *scale,
 
 static void largest(const float *x, int64_t groups, int group, float *out)
 {
-    const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF), infinite = _mm512_set1_epi32(0x7F800000);
+    const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF),
+                  infinite = _mm512_set1_epi32(0x7F800000);
     __m512 all[16];
     for (int64_t g = 0; g < groups; g += 16) {
         int n = groups - g < 16 ? (int)(groups - g) : 16;
