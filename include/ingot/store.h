@@ -32,11 +32,15 @@ int ig_store_file_count(const struct ig_store *store);
 const struct ig_json *ig_store_config(const struct ig_store *store);
 /* Sum of all tensors' bytes. */
 uint64_t ig_store_bytes(const struct ig_store *store);
-/* Identity of the inputs for the journal and ingot.json: a digest, as hex, over the shards' names,
- * sizes, modification times and headers. */
+/* A digest, as hex, over the shards' names, sizes and headers and config.json: the same wherever
+ * the model is copied to. For ingot.json. */
+const char *ig_store_identity(const struct ig_store *store);
+/* The same and the shards' modification times: whether a run may be resumed. */
 const char *ig_store_fingerprint(const struct ig_store *store);
 /* Odd things that were found, one per call; NULL when there are no more. */
 const char *ig_store_warning(const struct ig_store *store, int index);
+/* Sends all of them. */
+void ig_store_warn(const struct ig_store *store, const struct ig_watch *watch);
 
 /* Copies bytes [first, first + bytes) of a tensor to out (pread: does not grow resident memory). */
 IG_MUST_CHECK bool ig_store_read(const struct ig_store *store, const struct ig_tensor *tensor,

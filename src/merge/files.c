@@ -120,7 +120,7 @@ static void put_inputs(const struct ig_merge *m, struct ig_json_writer *w)
     for (int i = 0; i < m->recipe->count; i++) {
         ig_json_open(w, '{');
         put_key_text(w, "model", m->recipe->models[i].path);
-        put_key_text(w, "fingerprint", ig_slice_of(ig_store_fingerprint(m->stores[i])));
+        put_key_text(w, "identity", ig_slice_of(ig_store_identity(m->stores[i])));
         ig_json_close(w, '}');
     }
     ig_json_close(w, ']');

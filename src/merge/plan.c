@@ -431,8 +431,10 @@ static bool plan_all(struct planner *p, struct ig_err *err)
     m->threads = m->job.threads ? m->job.threads : ig_core_count();
     m->thread_bytes = (size_t)memory / (size_t)m->threads;
     m->donor = r->base >= 0 ? r->base : 0;
-    for (int i = 0; i < r->count; i++)
+    for (int i = 0; i < r->count; i++) {
         if (!open_store(m, i, err)) return false;
+        ig_store_warn(m->stores[i], p->watch);
+    }
     if (!merge__params_new(r, &m->params, err)) return false;
     if (!join_names(p, err) || !check_complete(p, err) || !plan_tasks(p, err)) return false;
     if (m->count == 0) return ig_err_set(err, IG_ERR_DATA, "the models have no tensors");

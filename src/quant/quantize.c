@@ -108,6 +108,7 @@ static bool open_source(struct flow *f, struct ig_err *err)
 {
     if (!check_job(f->job, err)) return false;
     if (!ig_store_open(f->job->model, &f->store, err)) return false;
+    ig_store_warn(f->store, f->watch);
     if (!ig_store_config(f->store))
         return ig_err_set(err, IG_ERR_DATA, "'%s' has no config.json", f->job->model);
     ig_buf_printf(&f->fingerprint, "quantize %s dtype %d", ig_store_fingerprint(f->store),

@@ -35,7 +35,8 @@ struct ig_store {
     const struct ig_json *config;
     const char *warnings[WARNINGS_MAX];
     int warning_count;
-    char fingerprint[IG_DIGEST_HEX];
+    char identity[IG_DIGEST_HEX];    /* of names, sizes, headers and config.json */
+    char fingerprint[IG_DIGEST_HEX]; /* of the identity and of modification times */
     pthread_mutex_t lock;
 };
 
@@ -43,7 +44,7 @@ struct ig_store {
 struct opening {
     struct ig_store *store;
     struct ig_arena arena; /* the index */
-    struct ig_digest_state *identity;
+    struct ig_digest_state *identity, *times;
     struct store_files found;
     struct ig_tensor *parts[STORE_FILES_MAX];
     int64_t part_counts[STORE_FILES_MAX];
@@ -84,8 +85,8 @@ static bool open_file(struct opening *o, int index, const char *path, struct ig_
     file->bytes = (uint64_t)st.st_size;
     feed_text(o->identity, ig_slice_of(file->name));
     feed_u64(o->identity, file->bytes);
-    feed_u64(o->identity, (uint64_t)st.st_mtim.tv_sec);
-    feed_u64(o->identity, (uint64_t)st.st_mtim.tv_nsec);
+    feed_u64(o->times, (uint64_t)st.st_mtim.tv_sec);
+    feed_u64(o->times, (uint64_t)st.st_mtim.tv_nsec);
     return true;
 }
 
@@ -281,7 +282,9 @@ static bool open_all(struct opening *o, const char *path, struct ig_err *err)
         if (!read_header(o, f, err)) return false;
     if (!join_parts(o, err) || !check_index(o, err)) return false;
     if (folder && !read_config(o, err)) return false;
-    ig_digest_hex(ig_digest_end(o->identity), store->fingerprint);
+    ig_digest_hex(ig_digest_end(o->identity), store->identity);
+    feed_text(o->times, ig_slice_of(store->identity));
+    ig_digest_hex(ig_digest_end(o->times), store->fingerprint);
     return true;
 }
 
@@ -291,13 +294,14 @@ bool ig_store_open(const char *path, struct ig_store **out, struct ig_err *err)
     struct opening *o = calloc(1, sizeof(*o));
     struct ig_store *store = calloc(1, sizeof(*store));
     if (store) pthread_mutex_init(&store->lock, NULL);
-    struct ig_digest_state *identity = ig_digest_new();
-    if (!o || !store || !identity) {
+    struct ig_digest_state *identity = ig_digest_new(), *times = ig_digest_new();
+    if (!o || !store || !identity || !times) {
         ig_err_nomem(err);
         goto done;
     }
     o->store = store;
     o->identity = identity;
+    o->times = times;
     if (!open_all(o, path, err)) {
         ig_err_within(err, "cannot open model '%s'", path);
         goto done;
@@ -309,6 +313,7 @@ done:
     if (o) ig_arena_release(&o->arena);
     free(o);
     ig_digest_free(identity);
+    ig_digest_free(times);
     ig_store_close(store);
     return ok;
 }
@@ -369,6 +374,11 @@ uint64_t ig_store_bytes(const struct ig_store *store)
     return store->bytes;
 }
 
+const char *ig_store_identity(const struct ig_store *store)
+{
+    return store->identity;
+}
+
 const char *ig_store_fingerprint(const struct ig_store *store)
 {
     return store->fingerprint;
@@ -377,6 +387,12 @@ const char *ig_store_fingerprint(const struct ig_store *store)
 const char *ig_store_warning(const struct ig_store *store, int index)
 {
     return index >= 0 && index < store->warning_count ? store->warnings[index] : NULL;
+}
+
+void ig_store_warn(const struct ig_store *store, const struct ig_watch *watch)
+{
+    for (int i = 0; i < store->warning_count; i++)
+        ig_watch_warn(watch, "model '%s': %s", store->path, store->warnings[i]);
 }
 
 bool ig_store_read(const struct ig_store *store, const struct ig_tensor *tensor, size_t first,

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define BLOCK_BYTES       ((size_t)16 << 10) /* of a tensor's digest; see docs/formats/safetensors.md */
+#define BLOCK_BYTES       ((size_t)16 << 10)  /* of a tensor's digest */
 #define WRITER_ROOM_EXTRA ((uint64_t)1 << 20) /* the index, the journal, small files */
 
 enum { WRITER_OPEN, WRITER_CLAIMED /* by the journal, not yet checked */, WRITER_DONE };
