@@ -85,3 +85,26 @@ IG_MUST_CHECK bool ig_eval_score(const struct ig_eval_set *set, struct ig_model 
 IG_MUST_CHECK bool ig_eval_run(const struct ig_eval_job *job, struct ig_model *model,
                                const struct ig_tokenizer *tokenizer, struct ig_eval_result *results,
                                int results_max, int *count, struct ig_err *err);
+
+/* ---- the harness's files: DIR/MODEL/results_TIME.json and samples_TASK_TIME.jsonl ---- */
+
+struct ig_eval_record_job {
+    const char *dir;
+    const char *model;    /* as the user names it */
+    int64_t now;          /* seconds since 1970, UTC: TIME */
+    struct ig_slice chat; /* the template's source, or {NULL, 0} */
+};
+struct ig_eval_record;
+/* Makes the folder. The set must outlive the record. */
+IG_MUST_CHECK bool ig_eval_record_open(const struct ig_eval_set *set,
+                                       const struct ig_eval_record_job *job,
+                                       struct ig_eval_record **out, struct ig_err *err);
+/* An ig_eval_on_item whose user is the record. What fails here is told by finish. */
+bool ig_eval_record_item(void *record, const struct ig_eval_item *item,
+                         const struct ig_eval_score *score);
+/* Writes all files; results as ig_eval_score gave them. */
+IG_MUST_CHECK bool ig_eval_record_finish(struct ig_eval_record *record,
+                                         const struct ig_model *model,
+                                         const struct ig_tokenizer *tokenizer,
+                                         const struct ig_eval_result *results, struct ig_err *err);
+void ig_eval_record_close(struct ig_eval_record *record);

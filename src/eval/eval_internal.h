@@ -28,6 +28,7 @@ struct eval_task {
     bool has_norm;
     /* The harness draws one example more and drops the row itself when it has no test split. */
     bool draws_spare;
+    bool adds_fields; /* the harness adds query, choices and gold to the row (hellaswag) */
     bool (*read)(const struct ig_json *row, struct ig_arena *arena, struct eval_doc *out,
                  struct ig_err *err);
 };
@@ -82,6 +83,8 @@ IG_MUST_CHECK bool eval__random_sample(struct eval_random *random, int64_t n, in
                                        int64_t *out, struct ig_err *err);
 
 /* ---- shots.c ---- */
+/* The seed of the draw: the job's, or its style's own. */
+uint64_t eval__seed(const struct ig_eval_job *job);
 struct eval_shots {
     const struct eval_task *task;
     struct eval_rows pool;

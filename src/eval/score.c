@@ -24,7 +24,7 @@ struct run {
     bool *greedy;
     bool *acc, *acc_norm; /* of the part's items */
     int64_t items_done, items_total;
-    size_t longest;
+    size_t longest; /* its last token is not fed */
     int64_t tokens; /* fed */
 };
 
@@ -258,8 +258,9 @@ bool ig_eval_score(const struct ig_eval_set *set, struct ig_model *model,
                                    .style = set->job.style,
                                    .chat = set->job.chat != NULL,
                                    .context_max = shape->context};
-    bool ok = encode_all(&run, &encoder, results, err) &&
-              ig_session_new(model, run.longest ? (int64_t)run.longest : 1, &run.session, err);
+    bool ok =
+        encode_all(&run, &encoder, results, err) &&
+        ig_session_new(model, run.longest > 1 ? (int64_t)run.longest - 1 : 1, &run.session, err);
     const struct eval_pair *pairs = run.pairs;
     for (int t = 0; ok && t < set->count; t++) {
         ok = score_part(&run, &set->parts[t], pairs, on_item, user, &results[t], err);

@@ -11,13 +11,18 @@
 #define SEED_LM_EVAL 1234 /* lm-eval's --seed, its fourth number */
 #define SEED_MLX     123  /* mlx_lm.evaluate's --seed */
 
+uint64_t eval__seed(const struct ig_eval_job *job)
+{
+    if (job->seed) return job->seed;
+    return job->style == IG_EVAL_MLX ? SEED_MLX : SEED_LM_EVAL;
+}
+
 bool eval__shots_open(const struct ig_eval_job *job, const struct eval_task *task,
                       struct eval_shots *out, struct ig_err *err)
 {
     *out = (struct eval_shots){.task = task, .count = job->shots};
     if (job->shots == 0) return true;
-    uint64_t seed = job->style == IG_EVAL_MLX ? SEED_MLX : SEED_LM_EVAL;
-    eval__random_seed(&out->random, job->seed ? job->seed : seed);
+    eval__random_seed(&out->random, eval__seed(job));
     if (!eval__rows_open(job->data, task, true, &out->pool, err)) return false;
     int64_t want = job->shots + (task->draws_spare ? 1 : 0);
     if (out->pool.count < want) {

@@ -24,7 +24,7 @@ YAML = {
 SCORED = {"arc_challenge": "test", "arc_easy": "test", "openbookqa": "test"}
 
 
-def build(rows, name, folder):
+def yaml_file(rows, name, folder):
     from lm_eval import tasks
     files = {"validation": f"{rows}/{name}.jsonl", SCORED.get(name, "validation"): f"{rows}/{name}.jsonl"}
     pool = pathlib.Path(f"{rows}/{name}.train.jsonl")
@@ -33,8 +33,12 @@ def build(rows, name, folder):
     path.write_text(
         f"include: {os.path.dirname(tasks.__file__)}/{YAML[name]}.yaml\ntask: {name}\ndataset_path: json\n"
         f"dataset_name: null\ndataset_kwargs:\n  data_files: {json.dumps(files)}\n")
-    loaded = tasks.TaskManager().load([str(path)])
-    return loaded["tasks"][name]
+    return str(path)
+
+
+def build(rows, name, folder):
+    from lm_eval import tasks
+    return tasks.TaskManager().load([yaml_file(rows, name, folder)])["tasks"][name]
 
 
 def renderer(path):

@@ -106,6 +106,7 @@ const struct eval_task eval__hellaswag[] = {
      .version = "1.0",
      .has_norm = true,
      .draws_spare = true,
+     .adds_fields = true,
      .read = read_row},
     {0},
 };
