@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  * avx512 matmul — Packed codes are first spread so that each 32-bit lane starts with its own run of
- * codes, then shifted one code at a time; x is permuted once to match:
+ * codes; x is permuted once to match:
  *   runs of 8 (2, 3, 4 bits, fp4; block of 128): lane l, step j holds element 8 l + j;
  *   runs of 4 (5, 6, 8 bits;      block of  64): lane l, step j holds element 4 l + j.
- * A lane's run never crosses a group, so a block's sum is scaled lane by lane. Up to 5 bits a code
- * becomes a float by a permute of a 16 or 32 entry table, which looks at the low bits of the lane
- * only: no mask, no conversion.
+ * A lane's run never crosses a group, so a block's sum is scaled lane by lane. The scales of 16
+ * groups wait in a register: a permute by the lanes' group numbers hands them out.
  *
- * Affine codes are taken as q - 2^(bits-1), and biases as b + s 2^(bits-1): the large terms s q and
- * b cancel, and would cancel after rounding otherwise. */
+ * A code q at bit p of a lane becomes a float without a conversion: masked, and with the exponent
+ * of 2^(23 - p) put over it, it is 2^(23 - p) + q; one subtraction gives q - half, exactly. (And-or
+ * and subtraction run on other ports than the multiplication; shifts, permutes and conversions do
+ * not.) half = 2^(bits - 1) is taken off because s q and b nearly cancel, and would after rounding
+ * otherwise; the group's bias is b + s half. fp4 goes through a permute of its 16 values, which
+ * looks at the low 4 bits of a lane only. */
 #include "tensor/kernels/matmul.h"
 
 #include <immintrin.h>
 
-#define LANES    48
-#define SPAN     2048 /* columns whose scales are converted at a time: at most 128 of them */
-#define SPAN_MAX 128
-#define INLINE   static inline __attribute__((always_inline))
+#define LANES  48
+#define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define UNROLL _Pragma("unroll")
 #else
@@ -38,46 +39,31 @@ INLINE __m512 e8m0_bytes(__m128i bytes)
     return _mm512_castsi512_ps(_mm512_max_epu32(bits, _mm512_set1_epi32(1 << 22))); /* 2^-127 */
 }
 
-/* Scales or biases [first, first + count) as f32, zeros up to a vector behind them. */
-INLINE void load_floats(enum ig_dtype dtype, const void *data, int64_t first, int64_t count,
-                        float *out)
+/* The first of 16 lanes, as many as there are. */
+INLINE __mmask16 lanes_of(int64_t count)
 {
-    const uint8_t *p = (const uint8_t *)data + (size_t)first * ig_dtype_bytes(dtype);
-    for (int64_t i = 0; i < count; i += 16) {
-        __mmask16 m = count - i >= 16 ? 0xFFFF : (__mmask16)((1U << (count - i)) - 1);
-        __m512 v;
-        if (dtype == IG_F32) {
-            v = _mm512_maskz_loadu_ps(m, p + 4 * i);
-        } else {
-            __m256i half = _mm256_maskz_loadu_epi16(m, p + 2 * i);
-            v = dtype == IG_F16
-                    ? _mm512_cvtph_ps(half)
-                    : _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-        }
-        _mm512_storeu_ps(out + i, v);
-    }
-    _mm512_storeu_ps(out + count, _mm512_setzero_ps());
+    return count >= 16 ? 0xFFFF : (__mmask16)((1U << count) - 1);
 }
 
-INLINE void load_scales(const struct ig_matrix *w, int64_t first, int64_t count, float *out)
+/* 16 plain floats at element i, those that the mask leaves out as zeros, untouched in memory. */
+INLINE __m512 plain_load(enum ig_dtype dtype, const uint8_t *p, int64_t i, __mmask16 m)
 {
-    if (w->packing == IG_PACK_AFFINE) {
-        load_floats(w->scale_dtype, w->scales, first, count, out);
-        return;
-    }
-    const uint8_t *p = (const uint8_t *)w->scales + first;
-    __m512 e4m3_unit = _mm512_set1_ps(256.0F), fp8_unit = e4m3_unit;
-    for (int64_t i = 0; i < count; i += 16) {
-        __mmask16 m = count - i >= 16 ? 0xFFFF : (__mmask16)((1U << (count - i)) - 1);
-        __m128i bytes = _mm_maskz_loadu_epi8(m, p + i);
-        __m512 v = w->group == 16
-                       ? _mm512_mul_ps(e4m3_words(_mm256_cvtepi8_epi16(bytes)), e4m3_unit)
-                       : e8m0_bytes(bytes);
-        /* Codes of FP8 come out of e4m3_words 2^8 too small. */
-        if (w->packing == IG_PACK_FP8) v = _mm512_mul_ps(v, fp8_unit);
-        _mm512_storeu_ps(out + i, v);
-    }
-    _mm512_storeu_ps(out + count, _mm512_setzero_ps());
+    if (dtype == IG_F32) return _mm512_maskz_loadu_ps(m, p + 4 * i);
+    __m256i half = _mm256_maskz_loadu_epi16(m, p + 2 * i);
+    if (dtype == IG_F16) return _mm512_cvtph_ps(half);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+/* Scales of the 16 groups from `first` on, of which m are there. For FP8 2^8 times them: its codes
+ * come out of e4m3_words that much too small. */
+INLINE __m512 load_scales(const struct ig_matrix *w, int64_t first, __mmask16 m)
+{
+    if (w->packing == IG_PACK_AFFINE) return plain_load(w->scale_dtype, w->scales, first, m);
+    __m128i bytes = _mm_maskz_loadu_epi8(m, (const uint8_t *)w->scales + first);
+    __m512 unit = _mm512_set1_ps(256.0F);
+    if (w->group == 16) return _mm512_mul_ps(e4m3_words(_mm256_cvtepi8_epi16(bytes)), unit);
+    __m512 powers = _mm512_maskz_mov_ps(m, e8m0_bytes(bytes));
+    return w->packing == IG_PACK_FP8 ? _mm512_mul_ps(powers, unit) : powers;
 }
 
 /* ---- matvec ---- */
@@ -103,9 +89,7 @@ INLINE int half_of(enum kind kind)
 INLINE __m512i spread(enum kind kind, const uint8_t *p)
 {
     if (kind == Q2) return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
-    if (kind == Q4 || kind == FP4) return _mm512_loadu_si512(p);
-    if (kind == Q8) /* as signed bytes of q - 128 */
-        return _mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0x80808080));
+    if (kind == Q4 || kind == FP4 || kind == Q8) return _mm512_loadu_si512(p);
     if (kind == Q5) {
         __m512i words = _mm512_maskz_loadu_epi32(0x03FF, p); /* 40 bytes; 10 for each quarter */
         words = _mm512_permutexvar_epi16(_mm512_set_epi16(0, 0, 0, 19, 18, 17, 16, 15, 0, 0, 0, 14,
@@ -120,151 +104,137 @@ INLINE __m512i spread(enum kind kind, const uint8_t *p)
     __m512i words = _mm512_maskz_loadu_epi32(0x0FFF, p); /* 48 bytes; 3 for each lane */
     words = _mm512_permutexvar_epi32(
         _mm512_setr_epi32(0, 1, 2, 0, 3, 4, 5, 0, 6, 7, 8, 0, 9, 10, 11, 0), words);
-    __m512i lanes =
-        _mm512_shuffle_epi8(words, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6,
-                                                                        7, 8, -1, 9, 10, 11, -1)));
-    if (kind == Q6) lanes = _mm512_xor_si512(lanes, _mm512_set1_epi32(0x820820)); /* q - 32 */
-    return lanes;
+    return _mm512_shuffle_epi8(words, _mm512_broadcast_i32x4(_mm_setr_epi8(
+                                          0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1)));
 }
 
-struct tables {
-    __m512 low, high;
-};
-
-INLINE struct tables tables_of(enum kind kind)
+INLINE __m512 fp4_values(void)
 {
-    if (kind == FP4) {
-        __m512 t = _mm512_setr_ps(0.0F, 0.5F, 1.0F, 1.5F, 2.0F, 3.0F, 4.0F, 6.0F, -0.0F, -0.5F,
-                                  -1.0F, -1.5F, -2.0F, -3.0F, -4.0F, -6.0F);
-        return (struct tables){t, t};
-    }
-    __m512i index = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    int mask = kind == Q2 ? 3 : kind == Q3 ? 7 : 15;
-    __m512 low = _mm512_cvtepi32_ps(_mm512_and_si512(index, _mm512_set1_epi32(mask)));
-    low = _mm512_sub_ps(low, _mm512_set1_ps((float)half_of(kind)));
-    return (struct tables){low, _mm512_add_ps(low, _mm512_set1_ps(16.0F))};
+    return _mm512_setr_ps(0.0F, 0.5F, 1.0F, 1.5F, 2.0F, 3.0F, 4.0F, 6.0F, -0.0F, -0.5F, -1.0F,
+                          -1.5F, -2.0F, -3.0F, -4.0F, -6.0F);
 }
 
-/* Code j of each lane's run, as a float. */
-INLINE __m512 decode(enum kind kind, __m512i v, int j, struct tables t)
+/* Code j of each lane's run as a float, less half. Codes of the second half of a run come from
+ * `high`, the run shifted down by half its bits: so that all are within the 23 of a mantissa. */
+INLINE __m512 decode(enum kind kind, __m512i low, __m512i high, int j)
 {
-    int bits = bits_of(kind);
-    if (kind == Q6 || kind == Q8) { /* to the top and back down, with its sign */
-        v = _mm512_slli_epi32(v, (unsigned)(32 - bits - j * bits));
-        return _mm512_cvtepi32_ps(_mm512_srai_epi32(v, (unsigned)(32 - bits)));
-    }
-    if (j > 0) v = _mm512_srli_epi32(v, (unsigned)(j * bits));
-    return kind == Q5 ? _mm512_permutex2var_ps(t.low, v, t.high) : _mm512_permutexvar_ps(v, t.low);
+    int bits = bits_of(kind), half = run_of(kind) / 2, p = j % half * bits;
+    if (kind == FP4)
+        return _mm512_permutexvar_ps(_mm512_srli_epi32(low, (unsigned)(4 * j)), fp4_values());
+    __m512i mask = _mm512_set1_epi32(((1 << bits) - 1) << p);
+    __m512i exponent = _mm512_set1_epi32((127 + 23 - p) << 23);
+    float above = (float)(1 << (23 - p)) + (float)half_of(kind);
+    /* v and mask, or exponent */
+    __m512i v = _mm512_ternarylogic_epi32(j < half ? low : high, mask, exponent, 0xEA);
+    return _mm512_sub_ps(_mm512_castsi512_ps(v), _mm512_set1_ps(above));
 }
 
 /* The sum of one block: run_of vectors of x against as many codes in each lane. */
-INLINE __m512 block_dot(enum kind kind, const uint8_t *p, const float *x, struct tables t)
+INLINE __m512 block_dot(enum kind kind, const uint8_t *p, const float *x)
 {
     __m512i v = spread(kind, p);
-    __m512 even = _mm512_mul_ps(decode(kind, v, 0, t), _mm512_loadu_ps(x));
-    __m512 odd = _mm512_mul_ps(decode(kind, v, 1, t), _mm512_loadu_ps(x + 16));
+    __m512i high = _mm512_srli_epi32(v, (unsigned)(run_of(kind) / 2 * bits_of(kind)));
+    __m512 sum = _mm512_mul_ps(decode(kind, v, high, 0), _mm512_loadu_ps(x));
     UNROLL
-    for (int j = 2; j < run_of(kind); j += 2) {
-        even = _mm512_fmadd_ps(decode(kind, v, j, t), _mm512_loadu_ps(x + 16 * j), even);
-        odd = _mm512_fmadd_ps(decode(kind, v, j + 1, t), _mm512_loadu_ps(x + 16 * j + 16), odd);
-    }
-    return _mm512_add_ps(even, odd);
+    for (int j = 1; j < run_of(kind); j++)
+        sum = _mm512_fmadd_ps(decode(kind, v, high, j), _mm512_loadu_ps(x + 16 * j), sum);
+    return sum;
 }
 
-/* Codes of columns [0, cols) from p on, scaled; cols up to SPAN. */
-INLINE __m512 span_dot(enum kind kind, const uint8_t *p, const float *x, int64_t cols,
-                       const float *scales, int group, struct tables t)
+/* The group in which each lane's run lies, counted from a multiple of 16 groups; for blocks of 64
+ * in two halves of 128 elements. */
+struct owner {
+    __m512i low, high, step;
+};
+
+INLINE struct owner owner_of(enum kind kind, int group)
 {
-    int block = run_of(kind) * 16, bytes = block * bits_of(kind) / 8;
-    int shift = __builtin_ctz((unsigned)group), run_shift = run_of(kind) == 8 ? 3 : 2;
-    __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512i owner = _mm512_srl_epi32(lane, _mm_cvtsi32_si128(shift - run_shift));
-    __m512 sum = _mm512_setzero_ps();
+    __m128i shift = _mm_cvtsi32_si128(__builtin_ctz((unsigned)group));
+    __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    first = _mm512_slli_epi32(first, run_of(kind) == 8 ? 3 : 2);
+    __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(64));
+    return (struct owner){_mm512_srl_epi32(first, shift), _mm512_srl_epi32(second, shift),
+                          _mm512_set1_epi32(128 / group)};
+}
+
+/* 128 elements, scaled. A permute looks at 4 bits of a group's number. */
+INLINE __m512 pair_dot(enum kind kind, const uint8_t *p, const float *x, struct owner *owner,
+                       __m512 scales, __m512 sum)
+{
+    __m512 scale = _mm512_permutexvar_ps(owner->low, scales);
+    sum = _mm512_fmadd_ps(block_dot(kind, p, x), scale, sum);
+    owner->low = _mm512_add_epi32(owner->low, owner->step);
+    if (run_of(kind) == 8) return sum;
+    scale = _mm512_permutexvar_ps(owner->high, scales);
+    sum = _mm512_fmadd_ps(block_dot(kind, p + 8 * bits_of(kind), x + 64), scale, sum);
+    owner->high = _mm512_add_epi32(owner->high, owner->step);
+    return sum;
+}
+
+/* A row of codes times x. */
+INLINE float row_dot(enum kind kind, const struct ig_matrix *w, const float *x, int64_t row)
+{
+    const int64_t cols = w->cols, whole = cols / 128 * 128, groups = cols / w->group;
+    const int bytes = 16 * bits_of(kind); /* of 128 elements */
+    const uint8_t *p = (const uint8_t *)w->data + row * (cols * bits_of(kind) / 8);
+    const float *sums = x + (cols + 127) / 128 * 128;
+    struct owner owner = owner_of(kind, w->group);
+    __m512 sum = _mm512_setzero_ps(), biased = sum, scales = sum;
     int64_t c = 0;
-    for (; c + block <= cols; c += block, p += bytes) {
-        __m512 scale = _mm512_permutexvar_ps(
-            owner, _mm512_castps256_ps512(_mm256_loadu_ps(scales + (c >> shift))));
-        sum = _mm512_fmadd_ps(block_dot(kind, p, x + c, t), scale, sum);
+    for (int64_t g = 0; g < groups; g += 16) {
+        __mmask16 m = lanes_of(groups - g);
+        scales = load_scales(w, row * groups + g, m);
+        if (kind != FP4) {
+            __m512 b = plain_load(w->scale_dtype, w->biases, row * groups + g, m);
+            b = _mm512_fmadd_ps(scales, _mm512_set1_ps((float)half_of(kind)), b);
+            biased = _mm512_fmadd_ps(b, _mm512_loadu_ps(sums + g), biased);
+        }
+        int64_t end = (g + 16) * w->group < whole ? (g + 16) * w->group : whole;
+        for (; c < end; c += 128, p += bytes)
+            sum = pair_dot(kind, p, x + c, &owner, scales, sum);
     }
-    if (c < cols) {
-        uint8_t last[64] = {0}; /* x is zero behind its end, whatever code 0 means */
+    if (c < cols) { /* x is zero behind its end, whatever code 0 means */
+        uint8_t last[128] = {0};
         memcpy(last, p, (size_t)(cols - c) * (size_t)bits_of(kind) / 8);
-        __m512 scale = _mm512_permutexvar_ps(
-            owner, _mm512_castps256_ps512(_mm256_loadu_ps(scales + (c >> shift))));
-        sum = _mm512_fmadd_ps(block_dot(kind, last, x + c, t), scale, sum);
+        sum = pair_dot(kind, last, x + c, &owner, scales, sum);
     }
-    return sum;
-}
-
-/* Sum of (b + s half) times the sum of x over the group. */
-INLINE __m512 bias_dot(const float *biases, const float *scales, const float *sums, int64_t count,
-                       float half, __m512 sum)
-{
-    for (int64_t i = 0; i < count; i += 16) { /* zeros behind all ends */
-        __m512 b = _mm512_fmadd_ps(_mm512_loadu_ps(scales + i), _mm512_set1_ps(half),
-                                   _mm512_loadu_ps(biases + i));
-        sum = _mm512_fmadd_ps(b, _mm512_loadu_ps(sums + i), sum);
-    }
-    return sum;
+    return _mm512_reduce_add_ps(_mm512_add_ps(sum, biased));
 }
 
 INLINE void matvec_runs(enum kind kind, const struct ig_matrix *w, const float *x, int64_t first,
                         int64_t count, float *y)
 {
-    struct tables t = tables_of(kind);
-    size_t row_bytes = ig_matmul_row_bytes(w);
-    int64_t groups = w->cols / w->group;
-    const float *sums = x + (w->cols + 127) / 128 * 128;
-    float scales[SPAN_MAX + 16], biases[SPAN_MAX + 16];
-    for (int64_t i = 0; i < count; i++) {
-        const uint8_t *p = (const uint8_t *)w->data + (size_t)(first + i) * row_bytes;
-        __m512 sum = _mm512_setzero_ps();
-        for (int64_t c = 0; c < w->cols; c += SPAN) {
-            int64_t cols = w->cols - c < SPAN ? w->cols - c : SPAN;
-            int64_t group = (first + i) * groups + c / w->group, n = cols / w->group;
-            load_scales(w, group, n, scales);
-            sum = _mm512_add_ps(
-                sum, span_dot(kind, p + c * bits_of(kind) / 8, x + c, cols, scales, w->group, t));
-            if (kind == FP4) continue;
-            load_floats(w->scale_dtype, w->biases, group, n, biases);
-            sum = bias_dot(biases, scales, sums + c / w->group, n, (float)half_of(kind), sum);
-        }
-        y[i] = _mm512_reduce_add_ps(sum);
-    }
+    for (int64_t i = 0; i < count; i++)
+        y[i] = row_dot(kind, w, x, first + i);
 }
 
 static void matvec_fp8(const struct ig_matrix *w, const float *x, int64_t first, int64_t count,
                        float *y)
 {
-    float scales[SPAN_MAX + 16];
+    const int64_t groups = w->cols / 32;
     for (int64_t i = 0; i < count; i++) {
         const uint8_t *p = (const uint8_t *)w->data + (first + i) * w->cols;
-        __m512 sum = _mm512_setzero_ps();
-        for (int64_t c = 0; c < w->cols; c += 32) {
-            if (c % SPAN == 0) {
-                int64_t cols = w->cols - c < SPAN ? w->cols - c : SPAN;
-                load_scales(w, ((first + i) * w->cols + c) / 32, cols / 32, scales);
-            }
-            __m256i a = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + c)));
-            __m256i b = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + c + 16)));
-            __m512 dot = _mm512_mul_ps(e4m3_words(a), _mm512_loadu_ps(x + c));
-            dot = _mm512_fmadd_ps(e4m3_words(b), _mm512_loadu_ps(x + c + 16), dot);
-            sum = _mm512_fmadd_ps(dot, _mm512_set1_ps(scales[c % SPAN / 32]), sum);
+        __m512 sum = _mm512_setzero_ps(), scales = sum;
+        for (int64_t g = 0; g < groups; g++, p += 32) {
+            if (g % 16 == 0)
+                scales = load_scales(w, (first + i) * groups + g, lanes_of(groups - g));
+            __m256i a = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)p));
+            __m256i b = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + 16)));
+            __m512 dot = _mm512_mul_ps(e4m3_words(a), _mm512_loadu_ps(x + 32 * g));
+            dot = _mm512_fmadd_ps(e4m3_words(b), _mm512_loadu_ps(x + 32 * g + 16), dot);
+            __m512 scale = _mm512_permutexvar_ps(_mm512_set1_epi32((int)g), scales);
+            sum = _mm512_fmadd_ps(dot, scale, sum);
         }
         y[i] = _mm512_reduce_add_ps(sum);
     }
 }
 
-/* 16 plain floats at element c of a row, those behind its end as zeros. */
-INLINE __m512 plain_load(enum ig_packing packing, const uint8_t *row, int64_t c, __mmask16 m)
+static enum ig_dtype plain_dtype(const struct ig_matrix *w)
 {
-    if (packing == IG_PACK_F32) return _mm512_maskz_loadu_ps(m, row + 4 * c);
-    __m256i half = _mm256_maskz_loadu_epi16(m, row + 2 * c);
-    if (packing == IG_PACK_F16) return _mm512_cvtph_ps(half);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+    return w->packing == IG_PACK_F32 ? IG_F32 : w->packing == IG_PACK_F16 ? IG_F16 : IG_BF16;
 }
 
-INLINE void matvec_plain(enum ig_packing packing, const struct ig_matrix *w, const float *x,
+INLINE void matvec_plain(enum ig_dtype dtype, const struct ig_matrix *w, const float *x,
                          int64_t first, int64_t count, float *y)
 {
     size_t row_bytes = ig_matmul_row_bytes(w);
@@ -277,11 +247,11 @@ INLINE void matvec_plain(enum ig_packing packing, const struct ig_matrix *w, con
         for (; c + 64 <= w->cols; c += 64)
             UNROLL
         for (int j = 0; j < 4; j++)
-            sum[j] = _mm512_fmadd_ps(plain_load(packing, p, c + 16 * j, 0xFFFF),
+            sum[j] = _mm512_fmadd_ps(plain_load(dtype, p, c + 16 * j, 0xFFFF),
                                      _mm512_loadu_ps(x + c + 16 * j), sum[j]);
         for (; c < w->cols; c += 16) {
-            __mmask16 m = w->cols - c >= 16 ? 0xFFFF : (__mmask16)((1U << (w->cols - c)) - 1);
-            sum[0] = _mm512_fmadd_ps(plain_load(packing, p, c, m), _mm512_loadu_ps(x + c), sum[0]);
+            __mmask16 m = lanes_of(w->cols - c);
+            sum[0] = _mm512_fmadd_ps(plain_load(dtype, p, c, m), _mm512_loadu_ps(x + c), sum[0]);
         }
         y[i] = _mm512_reduce_add_ps(
             _mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
@@ -298,9 +268,9 @@ static void matvec(const struct ig_matrix *w, const float *x, int64_t first, int
                    float *y)
 {
     switch (w->packing) {
-    case IG_PACK_F32: matvec_plain(IG_PACK_F32, w, x, first, count, y); return;
-    case IG_PACK_F16: matvec_plain(IG_PACK_F16, w, x, first, count, y); return;
-    case IG_PACK_BF16: matvec_plain(IG_PACK_BF16, w, x, first, count, y); return;
+    case IG_PACK_F32: matvec_plain(IG_F32, w, x, first, count, y); return;
+    case IG_PACK_F16: matvec_plain(IG_F16, w, x, first, count, y); return;
+    case IG_PACK_BF16: matvec_plain(IG_BF16, w, x, first, count, y); return;
     case IG_PACK_FP8: matvec_fp8(w, x, first, count, y); return;
     default: break;
     }
@@ -317,66 +287,117 @@ static void matvec(const struct ig_matrix *w, const float *x, int64_t first, int
     }
 }
 
+/* Elements 0, 2, 4 .. of two vectors, then 1, 3, 5 ... */
+INLINE void part(__m512 a, __m512 b, __m512 *even, __m512 *odd)
+{
+    const __m512i index =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(a, index, b);
+    *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(index, _mm512_set1_epi32(1)), b);
+}
+
+/* All even elements of 16 * n, then all odd ones: the lowest bit of an index becomes its highest.
+ */
+INLINE void unshuffle(const __m512 *in, int n, __m512 *out)
+{
+    UNROLL
+    for (int i = 0; i < n / 2; i++)
+        part(in[2 * i], in[2 * i + 1], &out[i], &out[n / 2 + i]);
+}
+
+/* out[16 j + l] = x[run l + j] */
+INLINE void permute_block(const float *x, int run, float *out)
+{
+    __m512 a[8], b[8];
+    UNROLL
+    for (int i = 0; i < 8; i++)
+        a[i] = i < run ? _mm512_loadu_ps(x + 16 * i) : _mm512_setzero_ps();
+    unshuffle(a, run, b);
+    unshuffle(b, run, a);
+    if (run == 8) unshuffle(a, run, b);
+    UNROLL
+    for (int j = 0; j < run; j++)
+        _mm512_storeu_ps(out + 16 * j, run == 8 ? b[j] : a[j]);
+}
+
+static void group_sums(const float *x, int64_t groups, int group, float *out)
+{
+    for (int64_t g = 0; g < groups; g++) {
+        __m512 sum = _mm512_loadu_ps(x + g * group);
+        for (int i = 16; i < group; i += 16)
+            sum = _mm512_add_ps(sum, _mm512_loadu_ps(x + g * group + i));
+        out[g] = _mm512_reduce_add_ps(sum);
+    }
+    _mm512_storeu_ps(out + groups, _mm512_setzero_ps());
+}
+
 static void prepare(const struct ig_matrix *w, const float *x, float *operand)
 {
     bool packed = w->packing == IG_PACK_AFFINE || w->packing == IG_PACK_FP4;
-    ig_matmul_permute(w, x, 16, packed ? run_of(kind_of(w)) : 1, operand);
+    int64_t padded = (w->cols + 127) / 128 * 128, c = 0;
+    int run = packed ? run_of(kind_of(w)) : 0;
+    for (; run == 8 && c + 128 <= w->cols; c += 128)
+        permute_block(x + c, 8, operand + c);
+    for (; run == 4 && c + 64 <= w->cols; c += 64)
+        permute_block(x + c, 4, operand + c);
+    memset(operand + c, 0, (size_t)(padded - c) * sizeof *operand);
+    for (int64_t i = c; i < w->cols; i++)
+        operand[run ? c + (i - c) % run * 16 + (i - c) / run : i] = x[i];
+    if (w->packing == IG_PACK_AFFINE) group_sums(x, w->cols / w->group, w->group, operand + padded);
 }
 
 /* ---- unpack ---- */
 
 /* How to take 16 codes out of 2 * bits bytes: which two bytes, and how far to shift them. */
-struct picker {
-    __m512i bytes, shift, mask;
-};
-
-static struct picker picker_of(int bits)
-{
-    uint32_t bytes[16], shift[16];
-    for (unsigned i = 0; i < 16; i++) {
-        unsigned at = i * (unsigned)bits / 8;
-        bytes[i] = 0xFFFF0000U | (at + 1) % 16 << 8 | at;
-        shift[i] = i * (unsigned)bits % 8;
+#define AT(b, i)      (0xFFFF0000U | ((i) * (b) / 8 + 1) % 16 << 8 | (i) * (b) / 8)
+#define OFF(b, i)     ((i) * (b) % 8)
+#define FOUR(f, b, i) f(b, i), f(b, (i) + 1U), f(b, (i) + 2U), f(b, (i) + 3U)
+#define ALL(f, b)                                                                                  \
+    {                                                                                              \
+        FOUR(f, b, 0U), FOUR(f, b, 4U), FOUR(f, b, 8U), FOUR(f, b, 12U)                            \
     }
-    return (struct picker){_mm512_loadu_si512(bytes), _mm512_loadu_si512(shift),
-                           _mm512_set1_epi32((1 << bits) - 1)};
-}
+
+static const struct picker {
+    uint32_t bytes[16], shift[16];
+} pickers[] = {
+    [2] = {ALL(AT, 2), ALL(OFF, 2)}, [3] = {ALL(AT, 3), ALL(OFF, 3)},
+    [4] = {ALL(AT, 4), ALL(OFF, 4)}, [5] = {ALL(AT, 5), ALL(OFF, 5)},
+    [6] = {ALL(AT, 6), ALL(OFF, 6)}, [8] = {ALL(AT, 8), ALL(OFF, 8)},
+};
 
 static void unpack_codes(const struct ig_matrix *w, int64_t row, int64_t first, int64_t count,
                          float *out)
 {
-    struct picker pick = picker_of(w->bits);
-    struct tables t = tables_of(FP4);
-    size_t row_bytes = ig_matmul_row_bytes(w);
+    const __m512i bytes = _mm512_loadu_si512(pickers[w->bits].bytes);
+    const __m512i shift = _mm512_loadu_si512(pickers[w->bits].shift);
+    const __m512i mask = _mm512_set1_epi32((1 << w->bits) - 1);
+    const __m512 values = fp4_values();
+    const bool affine = w->packing == IG_PACK_AFFINE;
+    const size_t row_bytes = ig_matmul_row_bytes(w), step = (size_t)w->bits * 2;
     const uint8_t *codes = (const uint8_t *)w->data + (size_t)row * row_bytes;
-    float scales[SPAN_MAX + 16], biases[SPAN_MAX + 16];
-    __m512 s = _mm512_setzero_ps(), b = s;
-    for (int64_t c = 0; c < count; c += 16) {
-        if (c % SPAN == 0) {
-            int64_t cols = count - c < SPAN ? count - c : SPAN;
-            int64_t group = (row * w->cols + first + c) / w->group, n = cols / w->group;
-            load_scales(w, group, n, scales);
-            if (w->packing == IG_PACK_AFFINE)
-                load_floats(w->scale_dtype, w->biases, group, n, biases);
+    const int64_t groups = count / w->group, group = (row * w->cols + first) / w->group;
+    size_t at = (size_t)first * (size_t)w->bits / 8;
+    __m512 scales = _mm512_setzero_ps(), biases = scales;
+    for (int64_t g = 0; g < groups; g++) {
+        if (g % 16 == 0) {
+            scales = load_scales(w, group + g, lanes_of(groups - g));
+            if (affine)
+                biases = plain_load(w->scale_dtype, w->biases, group + g, lanes_of(groups - g));
         }
-        int64_t g = c % SPAN / w->group;
-        s = _mm512_set1_ps(scales[g]);
-        size_t at = (size_t)(first + c) * (size_t)w->bits / 8;
-        __m128i raw;
-        if (at + 16 <= row_bytes) {
-            raw = _mm_loadu_si128((const void *)(codes + at));
-        } else {
+        __m512 s = _mm512_permutexvar_ps(_mm512_set1_epi32((int)g), scales);
+        __m512 b = _mm512_permutexvar_ps(_mm512_set1_epi32((int)g), biases);
+        for (int i = 0; i < w->group; i += 16, at += step, out += 16) {
             uint8_t last[16] = {0};
-            memcpy(last, codes + at, row_bytes - at);
-            raw = _mm_loadu_si128((const void *)last);
-        }
-        __m512i q = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(raw), pick.bytes);
-        q = _mm512_and_si512(_mm512_srlv_epi32(q, pick.shift), pick.mask);
-        if (w->packing == IG_PACK_AFFINE) {
-            b = _mm512_set1_ps(biases[g]);
-            _mm512_storeu_ps(out + c, _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), s, b));
-        } else {
-            _mm512_storeu_ps(out + c, _mm512_mul_ps(_mm512_permutexvar_ps(q, t.low), s));
+            const uint8_t *p = codes + at;
+            if (at + 16 > row_bytes) p = memcpy(last, p, row_bytes - at);
+            __m512i q = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
+            q = _mm512_srlv_epi32(_mm512_shuffle_epi8(q, bytes), shift);
+            if (affine) {
+                q = _mm512_and_si512(q, mask);
+                _mm512_storeu_ps(out, _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), s, b));
+            } else {
+                _mm512_storeu_ps(out, _mm512_mul_ps(_mm512_permutexvar_ps(q, values), s));
+            }
         }
     }
 }
@@ -385,15 +406,16 @@ static void unpack_fp8(const struct ig_matrix *w, int64_t row, int64_t first, in
                        float *out)
 {
     const uint8_t *p = (const uint8_t *)w->data + row * w->cols + first;
-    float scales[SPAN_MAX + 16];
-    for (int64_t c = 0; c < count; c += 16) {
-        if (c % SPAN == 0) {
-            int64_t cols = count - c < SPAN ? count - c : SPAN;
-            load_scales(w, (row * w->cols + first + c) / 32, cols / 32, scales);
+    const int64_t groups = count / 32, group = (row * w->cols + first) / 32;
+    __m512 scales = _mm512_setzero_ps();
+    for (int64_t g = 0; g < groups; g++) {
+        if (g % 16 == 0) scales = load_scales(w, group + g, lanes_of(groups - g));
+        __m512 s = _mm512_permutexvar_ps(_mm512_set1_epi32((int)g), scales);
+        for (int i = 0; i < 32; i += 16) {
+            __m128i raw = _mm_loadu_si128((const void *)(p + 32 * g + i));
+            __m512 values = e4m3_words(_mm256_cvtepi8_epi16(raw));
+            _mm512_storeu_ps(out + 32 * g + i, _mm512_mul_ps(values, s));
         }
-        __m256i words = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + c)));
-        _mm512_storeu_ps(out + c,
-                         _mm512_mul_ps(e4m3_words(words), _mm512_set1_ps(scales[c % SPAN / 32])));
     }
 }
 
@@ -406,8 +428,8 @@ static void unpack(const struct ig_matrix *w, int64_t row, int64_t first, int64_
     } else {
         const uint8_t *p = (const uint8_t *)w->data + (size_t)row * ig_matmul_row_bytes(w);
         for (int64_t c = 0; c < count; c += 16) {
-            __mmask16 m = count - c >= 16 ? 0xFFFF : (__mmask16)((1U << (count - c)) - 1);
-            _mm512_mask_storeu_ps(out + c, m, plain_load(w->packing, p, first + c, m));
+            __mmask16 m = lanes_of(count - c);
+            _mm512_mask_storeu_ps(out + c, m, plain_load(plain_dtype(w), p, first + c, m));
         }
     }
 }

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * bench infer — tokens a second of a model folder: a prompt, decoding after it, and scoring.
+ *
+ *     bench_infer MODEL [PROMPT_TOKENS [NEW_TOKENS [ROUNDS]]]      512, 64 and 5 unless told
+ *
+ * One JSON line a case with the median and the fastest round. Tokens are random. Decoding's bytes
+ * are those of all weights: what has to be read for a token. */
+#include "base/clock.h"
+#include "base/thread.h"
+#include "ingot/infer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { ROUNDS_MAX = 99 };
+
+struct bench {
+    struct ig_session *session;
+    const char *model;
+    int64_t prompt, fresh;
+    int32_t *tokens, *targets;
+    double *logprobs;
+    double bytes;
+    int rounds;
+};
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void report(const struct bench *b, const char *name, int64_t tokens, double *seconds)
+{
+    qsort(seconds, (size_t)b->rounds, sizeof *seconds, compare);
+    double median = seconds[b->rounds / 2];
+    printf("{\"case\": \"%s\", \"model\": \"%s\", \"tokens\": %lld, \"threads\": %d, "
+           "\"tokens_per_s\": %.2f, \"tokens_per_s_max\": %.2f",
+           name, b->model, (long long)tokens, ig_core_count(), (double)tokens / median,
+           (double)tokens / seconds[0]);
+    if (b->bytes > 0) printf(", \"GB_per_s\": %.2f", b->bytes * (double)tokens / median / 1e9);
+    printf("}\n");
+    fflush(stdout);
+}
+
+static bool run_prompt(struct bench *b, struct ig_err *err)
+{
+    ig_session_trim(b->session, 0);
+    return ig_session_feed(b->session, b->tokens, (size_t)b->prompt, err);
+}
+
+static bool run_decode(struct bench *b, struct ig_err *err)
+{
+    ig_session_trim(b->session, 0);
+    for (int64_t i = 0; i < b->fresh; i++)
+        if (!ig_session_feed(b->session, b->tokens + i, 1, err)) return false;
+    return true;
+}
+
+static bool run_score(struct bench *b, struct ig_err *err)
+{
+    ig_session_trim(b->session, 0);
+    return ig_session_score(b->session, b->tokens, b->targets, (size_t)b->prompt, b->logprobs, NULL,
+                            err);
+}
+
+static bool measure(struct bench *b, const char *name, int64_t tokens,
+                    bool (*run)(struct bench *b, struct ig_err *err), struct ig_err *err)
+{
+    double seconds[ROUNDS_MAX];
+    if (tokens <= 0) return true;
+    if (!run(b, err)) return false;
+    for (int i = 0; i < b->rounds; i++) {
+        double start = ig_clock_seconds();
+        if (!run(b, err)) return false;
+        seconds[i] = ig_clock_seconds() - start;
+    }
+    report(b, name, tokens, seconds);
+    return true;
+}
+
+static bool bench_model(struct bench *b, struct ig_err *err)
+{
+    struct ig_model *model = NULL;
+    struct ig_store *store = NULL;
+    double start = ig_clock_seconds();
+    bool ok = ig_model_open(b->model, 0, &model, err) && ig_session_new(model, 0, &b->session, err);
+    if (ok) fprintf(stderr, "opened in %.3f s\n", ig_clock_seconds() - start);
+    ok = ok && ig_store_open(b->model, &store, err);
+    int64_t count = b->prompt > b->fresh ? b->prompt : b->fresh;
+    b->tokens = calloc((size_t)count + 1, sizeof *b->tokens);
+    b->targets = calloc((size_t)count + 1, sizeof *b->targets);
+    b->logprobs = calloc((size_t)count + 1, sizeof *b->logprobs);
+    if (ok && (!b->tokens || !b->targets || !b->logprobs)) ok = ig_err_nomem(err);
+    uint32_t seed = 1;
+    for (int64_t i = 0; ok && i <= count; i++) {
+        seed = seed * 1664525 + 1013904223;
+        b->tokens[i] = (int32_t)(seed % (uint32_t)ig_model_shape(model)->vocab);
+        b->targets[i] = i % 8 ? -1 : b->tokens[i];
+    }
+    ok = ok && measure(b, "prompt", b->prompt, run_prompt, err);
+    if (ok) b->bytes = (double)ig_store_bytes(store);
+    ok = ok && measure(b, "decode", b->fresh, run_decode, err);
+    b->bytes = 0;
+    ok = ok && measure(b, "score", b->prompt, run_score, err);
+    free(b->tokens), free(b->targets), free(b->logprobs);
+    ig_session_free(b->session);
+    ig_model_close(model);
+    ig_store_close(store);
+    return ok;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s MODEL [PROMPT_TOKENS [NEW_TOKENS [ROUNDS]]]\n", argv[0]);
+        return 2;
+    }
+    struct ig_err err = {0};
+    struct bench b = {.model = argv[1], .prompt = 512, .fresh = 64, .rounds = 5};
+    if (argc > 2) b.prompt = atoll(argv[2]);
+    if (argc > 3) b.fresh = atoll(argv[3]);
+    if (argc > 4) b.rounds = atoi(argv[4]);
+    if (b.rounds < 1 || b.rounds > ROUNDS_MAX) b.rounds = 5;
+    if (bench_model(&b, &err)) return 0;
+    fprintf(stderr, "%s\n", err.text);
+    return 1;
+}
