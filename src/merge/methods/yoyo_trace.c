@@ -90,6 +90,7 @@ void yoyo__trace(const struct merge_case *job, const void *state, struct ig_json
     put_reals(w, "norm", s->norm, k);
     put_cosines(job, s, w);
     put_reals(w, "distance", distance, k);
+    if (!yoyo__is_median_center(job)) put_reals(w, "center_weights", s->beta, k);
     ig_json_key(w, "iterations");
     ig_json_put_int(w, s->iterations);
     put_reals(w, "singular", s->singular, s->rank);
