@@ -179,6 +179,27 @@ static void medians_of_even_counts(void **state)
     assert_true(out[0] == 3);
 }
 
+static void bf16_widens_at_any_place_and_count(void **state)
+{
+    struct fixture *f = *state;
+    unsigned char raw[2 * 100 + 1];
+    struct ig_rows_ops ref = ops_of(IG_ISA_REF);
+    for (size_t i = 0; i < sizeof raw; i++)
+        raw[i] = (unsigned char)(i * 37 + 11) & 0xBF; /* no exponent of all ones */
+    for (int isa = 0; isa < IG_ISA_COUNT; isa++) {
+        if (!ig_isa_available((enum ig_isa)isa)) continue;
+        struct ig_rows_ops ops = ops_of(isa);
+        for (int64_t count = 1; count <= 100; count++) {
+            for (int based = 0; based < 2; based++) {
+                size_t bytes = (size_t)(count + 15) / 16 * 16 * sizeof(float);
+                ref.widen(raw + 1, based ? f->rows[1] : NULL, count, f->want);
+                ops.widen(raw + 1, based ? f->rows[1] : NULL, count, f->got);
+                assert_memory_equal(f->want, f->got, bytes);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +207,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(gram_is_the_sum_of_products, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_others_have_the_same_bits_everywhere, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(bf16_widens_at_any_place_and_count, set_up, tear_down),
         cmocka_unit_test(nonfinite_values_are_counted_and_cleansed),
         cmocka_unit_test(signs_follow_the_reference),
         cmocka_unit_test(medians_of_even_counts),

@@ -23,6 +23,9 @@ struct ig_rows_ops {
     void (*gram)(const float *const *rows, int k, int64_t count, double (*sums)[IG_ROWS_LANES]);
     /* out = fma(c[k-1], rows[k-1], ... fma(c[1], rows[1], c[0] * rows[0])). out may be a row. */
     void (*combine)(const float *const *rows, const float *c, int k, int64_t count, float *out);
+    /* out = the bf16 values at src (any alignment), minus base unless it is NULL. count may be any
+     * number here; out is filled up with zeros to a multiple of 16. */
+    void (*widen)(const void *src, const float *base, int64_t count, float *out);
     /* row -= base. */
     void (*subtract)(float *row, const float *base, int64_t count);
     /* out = the median over rows of scale[k] * rows[k]: the lower one of an even number, or the

@@ -5,6 +5,7 @@
 #include "tensor/kernels/rows.h"
 
 #include <immintrin.h>
+#include <string.h>
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define LANES         16
@@ -123,6 +124,30 @@ static void combine(const float *const *rows, const float *c, int k, int64_t cou
     }
 }
 
+static ALWAYS_INLINE __m256 widen_8(const void *in)
+{
+    __m128i narrow = _mm_loadu_si128((const __m128i *)in);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(narrow), 16));
+}
+
+static void widen(const void *src, const float *base, int64_t count, float *out)
+{
+    const char *in = src;
+    int64_t i = 0;
+    for (; base && i + HALF <= count; i += HALF)
+        _mm256_store_ps(out + i, _mm256_sub_ps(widen_8(in + 2 * i), _mm256_load_ps(base + i)));
+    for (; i + HALF <= count; i += HALF)
+        _mm256_store_ps(out + i, widen_8(in + 2 * i));
+    for (; i < count; i++) {
+        uint32_t bits =
+            (uint32_t)(unsigned char)in[2 * i] << 16 | (uint32_t)(unsigned char)in[2 * i + 1] << 24;
+        memcpy(&out[i], &bits, sizeof bits);
+        if (base) out[i] -= base[i];
+    }
+    for (; i % LANES; i++)
+        out[i] = 0;
+}
+
 static void subtract(float *row, const float *base, int64_t count)
 {
     for (int64_t i = 0; i < count; i += HALF)
@@ -176,6 +201,7 @@ void ig_rows_avx2(struct ig_rows_ops *ops)
 {
     ops->gram = gram;
     ops->combine = combine;
+    ops->widen = widen;
     ops->subtract = subtract;
     ops->median = median;
     ops->residual = residual;

@@ -97,6 +97,28 @@ static void combine(const float *const *rows, const float *c, int k, int64_t cou
     }
 }
 
+static ALWAYS_INLINE __m512 widen_16(const char *in, __mmask16 m)
+{
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, in));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+static void widen(const void *src, const float *base, int64_t count, float *out)
+{
+    const char *in = src;
+    int64_t i = 0;
+    for (; base && i + LANES <= count; i += LANES)
+        _mm512_store_ps(out + i,
+                        _mm512_sub_ps(widen_16(in + 2 * i, 0xFFFF), _mm512_load_ps(base + i)));
+    for (; i + LANES <= count; i += LANES)
+        _mm512_store_ps(out + i, widen_16(in + 2 * i, 0xFFFF));
+    if (i == count) return;
+    __mmask16 m = (__mmask16)((1u << (count - i)) - 1);
+    __m512 v = widen_16(in + 2 * i, m);
+    if (base) v = _mm512_maskz_sub_ps(m, v, _mm512_load_ps(base + i));
+    _mm512_store_ps(out + i, v);
+}
+
 static void subtract(float *row, const float *base, int64_t count)
 {
     for (int64_t i = 0; i < count; i += LANES)
@@ -149,6 +171,7 @@ void ig_rows_avx512(struct ig_rows_ops *ops)
 {
     ops->gram = gram;
     ops->combine = combine;
+    ops->widen = widen;
     ops->subtract = subtract;
     ops->median = median;
     ops->residual = residual;

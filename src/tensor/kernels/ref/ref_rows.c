@@ -38,6 +38,19 @@ static void combine(const float *const *rows, const float *c, int k, int64_t cou
     }
 }
 
+static void widen(const void *src, const float *base, int64_t count, float *out)
+{
+    const unsigned char *in = src;
+    int64_t i = 0;
+    for (; i < count; i++) {
+        uint32_t bits = ((uint32_t)in[2 * i] << 16) | ((uint32_t)in[2 * i + 1] << 24);
+        memcpy(&out[i], &bits, sizeof bits);
+        if (base) out[i] -= base[i];
+    }
+    for (; i % LANES; i++)
+        out[i] = 0;
+}
+
 static void subtract(float *row, const float *base, int64_t count)
 {
     for (int64_t i = 0; i < count; i++)
@@ -115,6 +128,13 @@ static int64_t nonfinite(const float *row, int64_t count)
 
 void ig_rows_ref(struct ig_rows_ops *ops)
 {
-    *ops =
-        (struct ig_rows_ops){gram, combine, subtract, median, residual, align, cleanse, nonfinite};
+    *ops = (struct ig_rows_ops){.gram = gram,
+                                .combine = combine,
+                                .widen = widen,
+                                .subtract = subtract,
+                                .median = median,
+                                .residual = residual,
+                                .align = align,
+                                .cleanse = cleanse,
+                                .nonfinite = nonfinite};
 }
