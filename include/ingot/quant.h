@@ -51,7 +51,11 @@ struct ig_cast_plan {
     const char *out;
     struct ig_slice fingerprint; /* of what the tensors are made from */
     bool resume, force;
+    bool has_card; /* the caller adds a README.md of its own */
 };
+/* The type that a tensor is cast to before it is quantised, as mlx_lm.convert decides: the config's
+ * torch_dtype, else its text_config's dtype; what cannot be quantised becomes bf16. */
+enum ig_dtype ig_quant_target(const struct ig_json *config, enum ig_dtype source);
 struct ig_cast;
 /* Plans without writing: rows and totals are available, the sink is not. */
 IG_MUST_CHECK bool ig_cast_plan(const struct ig_cast_plan *plan, struct ig_cast **out,

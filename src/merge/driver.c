@@ -98,14 +98,19 @@ static bool read_cell(const struct run *run, const struct merge_worker *w, struc
     return true;
 }
 
-static bool put(const struct run *run, int64_t index, const struct merge_cell *cell,
-                const void *data, struct ig_err *err)
+/* Hands a chunk, in the output's dtype, to every sink that wants it. A cast may take another type:
+ * the same rounding, one after the other, as when the steps are run one by one. */
+static bool put(const struct run *run, struct merge_worker *w, int64_t index,
+                const struct merge_cell *cell, const void *data, struct ig_err *err)
 {
+    const struct ig_tensor *t = &run->m->tensors[index];
     for (int i = 0; i < run->m->output_count; i++) {
-        const struct ig_sink *sink = &run->m->outputs[i].sink;
-        if (sink->wants(sink->self, index) &&
-            !sink->put(sink->self, index, cell->first, cell->count, data, err))
-            return false;
+        const struct merge_output *o = &run->m->outputs[i];
+        const void *chunk = data;
+        if (!o->sink.wants(o->sink.self, index)) continue;
+        if (o->targets && o->targets[index].dtype != t->dtype)
+            chunk = merge__recast(&run->e, w, data, cell->count, t->dtype, o->targets[index].dtype);
+        if (!o->sink.put(o->sink.self, index, cell->first, cell->count, chunk, err)) return false;
     }
     return true;
 }
@@ -225,7 +230,7 @@ static bool merge_held(const struct run *run, struct merge_worker *w, int64_t in
             if (!hold_cell(run, w, &cell, !read, err)) return false;
             if (!merge__map_cell(&run->e, w, &cell, w->state))
                 return refuse_nonfinite(run, w, task, err);
-            if (!put(run, index, &cell, w->cell, err)) return false;
+            if (!put(run, w, index, &cell, w->cell, err)) return false;
         }
     }
     return finish_tensor(run, index, w->state, err);
@@ -251,10 +256,11 @@ static bool copy_tensor(const struct run *run, struct merge_worker *w, int64_t i
         }
         const void *data = w->raw;
         if (from->dtype != to->dtype) {
-            merge__convert_cell(&run->e, w, &cell, from->dtype, to->dtype);
-            data = w->cell;
+            data = merge__recast(&run->e, w, w->raw, cell.count, from->dtype, to->dtype);
+            memcpy(w->cell, data, (size_t)cell.count * ig_dtype_bytes(to->dtype));
+            data = w->cell; /* put may recast it once more */
         }
-        if (!put(run, index, &cell, data, err)) return false;
+        if (!put(run, w, index, &cell, data, err)) return false;
     }
     return finish_tensor(run, index, NULL, err);
 }
@@ -299,7 +305,7 @@ static bool map_split(void *user, int thread, int64_t index, struct ig_err *err)
     bool ok = read_cell(run, w, &cell, err);
     if (ok && !merge__map_cell(&run->e, w, &cell, run->state))
         ok = refuse_nonfinite(run, w, task, err);
-    ok = ok && put(run, run->index, &cell, w->cell, err);
+    ok = ok && put(run, w, run->index, &cell, w->cell, err);
     return ok ? advance(run, 0, 0, err) : within(run, run->index, err);
 }
 
@@ -414,6 +420,7 @@ static void fill_report(const struct ig_merge *m, double start, struct ig_job_re
         snprintf(to->path, sizeof to->path, "%s", o->path);
         to->bytes = merge__output_bytes(m, i);
         to->bits_per_weight = elems ? 8.0 * (double)m->output_bytes / (double)elems : 0;
+        if (o->cast) to->bits_per_weight = ig_cast_bits_per_weight(o->cast);
         report->output_bytes += to->bytes;
     }
 }

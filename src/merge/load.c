@@ -33,7 +33,7 @@ static struct sizes sizes_of(const struct ig_merge *m)
                       .row = IG_ROWS_BLOCK * sizeof(float),
                       .lanes = aligned(IG_ROWS_PAIRS(k + 1) * IG_ROWS_LANES * sizeof(double)),
                       .state = aligned(m->recipe->method->state_bytes)};
-    s.total = s.raw + s.cell + s.row * (2 * k + 2) + s.lanes + s.state;
+    s.total = s.raw + 2 * s.cell + s.row * (2 * k + 2) + s.lanes + s.state;
     return s;
 }
 
@@ -55,6 +55,8 @@ bool merge__worker_new(const struct ig_merge *m, struct merge_worker *out, struc
     out->raw = (unsigned char *)at;
     at += s.raw;
     out->cell = (unsigned char *)at;
+    at += s.cell;
+    out->recast = (unsigned char *)at;
     at += s.cell;
     for (int i = 0; i < 2 * k + 2; i++, at += s.row) {
         float *row = (float *)(void *)at;
@@ -202,15 +204,17 @@ bool merge__map_cell(const struct merge_engine *e, struct merge_worker *w,
     return bad == 0;
 }
 
-void merge__convert_cell(const struct merge_engine *e, struct merge_worker *w,
-                         const struct merge_cell *cell, enum ig_dtype from, enum ig_dtype to)
+const void *merge__recast(const struct merge_engine *e, struct merge_worker *w, const void *data,
+                          int64_t count, enum ig_dtype from, enum ig_dtype to)
 {
-    const unsigned char *raw = cell->raw[cell->task->source];
-    for (int64_t at = 0; at < cell->count; at += IG_ROWS_BLOCK) {
-        int64_t n = cell->count - at < IG_ROWS_BLOCK ? cell->count - at : IG_ROWS_BLOCK;
-        ig_convert_to_f32(&e->convert, from, raw + (size_t)at * ig_dtype_bytes(from), w->out, n);
-        ig_convert_from_f32(&e->convert, to, w->out, w->cell + (size_t)at * ig_dtype_bytes(to), n);
+    size_t in = ig_dtype_bytes(from), out = ig_dtype_bytes(to);
+    for (int64_t at = 0; at < count; at += IG_ROWS_BLOCK) {
+        int64_t n = count - at < IG_ROWS_BLOCK ? count - at : IG_ROWS_BLOCK;
+        const unsigned char *source = data;
+        ig_convert_to_f32(&e->convert, from, source + (size_t)at * in, w->out, n);
+        ig_convert_from_f32(&e->convert, to, w->out, w->recast + (size_t)at * out, n);
     }
+    return w->recast;
 }
 
 int64_t merge__count_nonfinite(const struct merge_engine *e, struct merge_worker *w,

@@ -84,8 +84,9 @@ struct merge_output {
     const struct ig_quant_recipe *quantize; /* NULL: not quantised */
     const char *name;                       /* "none" when not quantised */
     const char *path;
-    struct ig_cast *cast;     /* or NULL */
-    struct ig_writer *writer; /* the cast's, or our own; NULL until started */
+    struct ig_cast *cast;      /* or NULL */
+    struct ig_tensor *targets; /* the output's tensors in the types that the cast takes; or NULL */
+    struct ig_writer *writer;  /* the cast's, or our own; NULL until started */
     struct ig_sink sink;
 };
 
@@ -98,8 +99,9 @@ struct ig_merge {
     struct ig_tensor *tensors; /* of the output, in the order in which shards are filled */
     struct merge_task *tasks;  /* the same order */
     int64_t count;
-    int donor;                    /* whose config.json and other files are taken */
-    const struct ig_json *config; /* as it is to be written, or NULL */
+    int donor;                      /* whose config.json and other files are taken */
+    const struct ig_json *config;   /* as it is to be written, or NULL */
+    struct ig_json_doc *generation; /* the donor's generation_config.json, for casts; or NULL */
     struct ig_slice fingerprint;
     int threads;
     size_t thread_bytes; /* each thread's buffer of inputs */
@@ -155,8 +157,9 @@ void merge__sketch_close(struct merge_sketch *sketch);
 
 /* What one thread works in, allocated once. */
 struct merge_worker {
-    unsigned char *raw;  /* thread_bytes */
-    unsigned char *cell; /* one cell of output, in its dtype */
+    unsigned char *raw;    /* thread_bytes */
+    unsigned char *cell;   /* one cell of output, in its dtype */
+    unsigned char *recast; /* the same in a cast's dtype */
     float *rows[MERGE_MODELS_MAX];
     float *spare[MERGE_MODELS_MAX + 1];
     float *out;
@@ -190,9 +193,9 @@ void merge__reduce_cell(const struct merge_engine *e, struct merge_worker *w,
 /* The cell's output into w->cell. False when some value is not finite. */
 bool merge__map_cell(const struct merge_engine *e, struct merge_worker *w,
                      const struct merge_cell *cell, const void *state);
-/* A cell of a copied tensor, from cell->raw[source] to w->cell. */
-void merge__convert_cell(const struct merge_engine *e, struct merge_worker *w,
-                         const struct merge_cell *cell, enum ig_dtype from, enum ig_dtype to);
+/* A cell's numbers in another dtype; valid until the next call. */
+const void *merge__recast(const struct merge_engine *e, struct merge_worker *w, const void *data,
+                          int64_t count, enum ig_dtype from, enum ig_dtype to);
 /* How many of an input's values in the cell are NaN or infinite. */
 int64_t merge__count_nonfinite(const struct merge_engine *e, struct merge_worker *w,
                                const struct merge_cell *cell, int input);

@@ -5,14 +5,43 @@
 
 #include "base/file.h"
 
-#include <stdio.h>
+#define GENERATION_BYTES_MAX ((size_t)16 << 20)
+
+/* What the same steps one by one would do: a cast reads the types that were written, and casts them
+ * to the config's. */
+static bool plan_cast(struct ig_merge *m, struct merge_output *o, struct ig_err *err)
+{
+    if (!m->config)
+        return ig_err_set(err, IG_ERR_DATA,
+                          "'%s' has no config.json, which a quantised model needs",
+                          ig_store_path(m->stores[m->donor]));
+    o->targets = ig_arena_array(&m->arena, (size_t)m->count, sizeof *o->targets);
+    if (!o->targets) return ig_err_nomem(err);
+    for (int64_t i = 0; i < m->count; i++) {
+        o->targets[i] = m->tensors[i];
+        o->targets[i].dtype = ig_quant_target(m->config, m->tensors[i].dtype);
+        o->targets[i].bytes = (size_t)m->tensors[i].elems * ig_dtype_bytes(o->targets[i].dtype);
+    }
+    struct ig_cast_plan plan = {.recipe = o->quantize,
+                                .tensors = o->targets,
+                                .count = m->count,
+                                .config = m->config,
+                                .generation =
+                                    m->generation ? ig_json_doc_root(m->generation) : NULL,
+                                .out = o->path,
+                                .fingerprint = m->fingerprint,
+                                .resume = m->job.resume,
+                                .force = m->job.force,
+                                .has_card = true};
+    return ig_cast_plan(&plan, &o->cast, err);
+}
 
 static bool plan_output(struct ig_merge *m, int index, struct ig_err *err)
 {
     struct merge_output *o = &m->outputs[index];
     char path[IG_PATH_MAX];
     o->quantize = m->job.quantize_count ? m->job.quantize[index] : NULL;
-    o->name = o->quantize ? "?" : "none";
+    o->name = o->quantize ? ig_quant_recipe_name(o->quantize) : "none";
     for (int i = 0; i < index; i++)
         if (strcmp(m->outputs[i].name, o->name) == 0)
             return ig_err_set(err, IG_ERR_USAGE, "recipe '%s' is asked for twice", o->name);
@@ -22,16 +51,31 @@ static bool plan_output(struct ig_merge *m, int index, struct ig_err *err)
         o->path = ig_arena_copy(&m->arena, ig_slice_of(path)).ptr;
         if (!o->path) return ig_err_nomem(err);
     }
-    if (!o->quantize) return true;
-    return ig_err_set(err, IG_ERR_UNSUPPORTED,
-                      "merging and quantising in one pass is not here yet");
+    return !o->quantize || plan_cast(m, o, err);
+}
+
+/* generation_config.json decides the end-of-text tokens that a quantised config.json names. */
+static bool read_generation(struct ig_merge *m, struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    struct ig_buf text = {0};
+    const char *folder = ig_store_path(m->stores[m->donor]);
+    if (!m->job.quantize_count || !ig_path_is_dir(folder)) return true;
+    if (!ig_path_join(path, folder, "generation_config.json", err)) return false;
+    if (!ig_path_exists(path)) return true;
+    bool ok = ig_file_read(path, GENERATION_BYTES_MAX, &text, err) &&
+              (ig_json_doc_new(ig_buf_view(&text), &m->generation, err) ||
+               ig_err_within(err, "%s", path));
+    ig_buf_release(&text);
+    return ok;
 }
 
 bool merge__outputs_plan(struct ig_merge *m, struct ig_err *err)
 {
     if (m->job.quantize_count < 0 || m->job.quantize_count > IG_OUTPUTS_MAX)
         return ig_err_set(err, IG_ERR_USAGE, "at most %d outputs at once", IG_OUTPUTS_MAX);
-    if (!merge__make_config(m, &m->arena, &m->config, err)) return false;
+    if (!merge__make_config(m, &m->arena, &m->config, err) || !read_generation(m, err))
+        return false;
     m->output_count = m->job.quantize_count ? m->job.quantize_count : 1;
     for (int i = 0; i < m->output_count; i++)
         if (!plan_output(m, i, err)) return false;
@@ -61,7 +105,12 @@ bool merge__outputs_start(struct ig_merge *m, struct ig_err *err)
     if (m->output_count > 1 && !ig_dir_make(m->job.out, err)) return false;
     for (int i = 0; i < m->output_count; i++) {
         struct merge_output *o = &m->outputs[i];
-        if (!start_plain(m, o, err)) return false;
+        if (!o->cast) {
+            if (!start_plain(m, o, err)) return false;
+            continue;
+        }
+        if (!ig_cast_start(o->cast, err)) return false;
+        o->sink = ig_cast_sink(o->cast);
     }
     return true;
 }
@@ -76,13 +125,14 @@ static bool add(struct ig_writer *w, const char *name, struct ig_buf *text, stru
 static bool finish_output(struct ig_merge *m, struct merge_output *o, struct ig_slice sketchbook,
                           struct ig_err *err)
 {
-    struct ig_writer *w = o->writer;
+    struct ig_writer *w = o->cast ? ig_cast_writer(o->cast) : o->writer;
     struct ig_buf config = {0}, card = {0}, provenance = {0};
     if (!ig_writer_carry(w, ig_store_path(m->stores[m->donor]), err)) return false;
     merge__write_card(m, o, &card);
     merge__write_provenance(m, o, &provenance);
     if (!add(w, "README.md", &card, err) || !add(w, "ingot.json", &provenance, err)) return false;
     if (sketchbook.len && !ig_writer_add(w, "sketchbook.jsonl", sketchbook, err)) return false;
+    if (o->cast) return ig_cast_finish(o->cast, err);
     if (m->config) {
         ig_json_write(&config, m->config, 2, false);
         ig_buf_char(&config, '\n');
@@ -101,12 +151,14 @@ bool merge__outputs_finish(struct ig_merge *m, struct ig_slice sketchbook, struc
 uint64_t merge__output_bytes(const struct ig_merge *m, int output)
 {
     const struct merge_output *o = &m->outputs[output];
-    return o ? m->output_bytes : 0;
+    return o->cast ? ig_cast_bytes(o->cast) : m->output_bytes;
 }
 
 void merge__outputs_close(struct ig_merge *m)
 {
     for (int i = 0; i < m->output_count; i++) {
+        ig_cast_close(m->outputs[i].cast);
         ig_writer_close(m->outputs[i].writer);
     }
+    ig_json_doc_free(m->generation);
 }

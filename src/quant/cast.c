@@ -248,7 +248,8 @@ bool ig_cast_finish(struct ig_cast *cast, struct ig_err *err)
         quant__config(cast->plan.config, cast->plan.generation, cast, IG_BF16, &config, err) &&
         ig_buf_ok(&card, err) &&
         ig_writer_add(cast->writer, "config.json", ig_buf_view(&config), err) &&
-        ig_writer_add(cast->writer, "README.md", ig_buf_view(&card), err) &&
+        (cast->plan.has_card ||
+         ig_writer_add(cast->writer, "README.md", ig_buf_view(&card), err)) &&
         ig_writer_finish(cast->writer, err);
     ig_buf_release(&config);
     ig_buf_release(&card);

@@ -56,18 +56,21 @@ static int by_place(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-/* What mlx_lm.convert casts to before it quantises: --dtype, else torch_dtype, else text_config's
- * dtype. Types that cannot be quantised become bf16. */
-static enum ig_dtype target_dtype(const struct flow *f, enum ig_dtype source)
+enum ig_dtype ig_quant_target(const struct ig_json *config, enum ig_dtype source)
 {
-    const struct ig_json *config = ig_store_config(f->store);
     struct ig_slice text = ig_json_text(ig_json_get(config, "torch_dtype"));
     enum ig_dtype dtype;
     if (!ig_dtype_is_float(source)) return source;
-    if (f->job->cast_dtype) return f->job->dtype;
     if (!text.ptr) text = ig_json_text(ig_json_get(ig_json_get(config, "text_config"), "dtype"));
     if (text.ptr && ig_dtype_find(text, &dtype) && ig_codec_takes(dtype)) return dtype;
     return ig_codec_takes(source) ? source : IG_BF16;
+}
+
+/* --dtype wins. */
+static enum ig_dtype target_dtype(const struct flow *f, enum ig_dtype source)
+{
+    if (ig_dtype_is_float(source) && f->job->cast_dtype) return f->job->dtype;
+    return ig_quant_target(ig_store_config(f->store), source);
 }
 
 static bool list_tensors(struct flow *f, struct ig_err *err)
