@@ -75,16 +75,12 @@ static inline float ig_f8_e5m2_value(uint8_t bits)
 {
     return ig_f16_value((uint16_t)(bits << 8));
 }
+/* As an f32 its bits are 2^120 too small, subnormals included. */
 static inline float ig_f8_e4m3_value(uint8_t bits)
 {
-    int exponent = bits >> 3 & 0xF, mantissa = bits & 7;
-    float value;
-    if (exponent == 15 && mantissa == 7)
-        value = ig_f32_of_bits(0x7FC00000u);
-    else if (exponent == 0)
-        value = (float)mantissa * 0x1p-9f;
-    else
-        value = ldexpf((float)(8 + mantissa), exponent - 10);
+    uint32_t magnitude = bits & 0x7Fu;
+    float value = magnitude == 0x7F ? ig_f32_of_bits(0x7FC00000u)
+                                    : ig_f32_of_bits(magnitude << 20) * 0x1p120f;
     return bits & 0x80 ? -value : value;
 }
 /* RNE; what would be 464 or more, infinity and NaN become 448, sign kept: what mlx does. Below 2^-6

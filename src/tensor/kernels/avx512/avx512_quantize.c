@@ -18,41 +18,53 @@ static inline __m512 fold_two(__m512 a, __m512 b, enum fold fold)
     return _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
 }
 
-/* 16 vectors, each folded into one lane of the result: pairs, fours, then lanes of 128 bits. */
-static inline __m512 fold_16(__m512 v[16], enum fold fold)
+/* Four vectors to one: [a b c d] in each 128 bits. */
+static inline __m512 fold_4(const __m512 v[4], enum fold fold)
 {
-    for (int i = 0; i < 16; i += 2)
-        v[i] =
-            fold_two(_mm512_unpacklo_ps(v[i], v[i + 1]), _mm512_unpackhi_ps(v[i], v[i + 1]), fold);
-    for (int i = 0; i < 16; i += 4) {
-        __m512d a = _mm512_castps_pd(v[i]), b = _mm512_castps_pd(v[i + 2]);
-        v[i] = fold_two(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
-                        _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)), fold);
+    __m512 ab = fold_two(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]), fold);
+    __m512 cd = fold_two(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]), fold);
+    __m512d lo = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+    __m512d hi = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+    return fold_two(_mm512_castpd_ps(lo), _mm512_castpd_ps(hi), fold);
+}
+
+/* Four of those to one: 16 numbers, in order. */
+static inline __m512 fold_16(const __m512 v[4], enum fold fold)
+{
+    __m512 a = fold_two(_mm512_shuffle_f32x4(v[0], v[1], 0x44),
+                        _mm512_shuffle_f32x4(v[0], v[1], 0xEE), fold);
+    __m512 b = fold_two(_mm512_shuffle_f32x4(v[2], v[3], 0x44),
+                        _mm512_shuffle_f32x4(v[2], v[3], 0xEE), fold);
+    return fold_two(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD), fold);
+}
+
+/* Minima and maxima of up to four groups, each in one vector; of groups that are not there,
+ * nothing. */
+static inline void range_4(const float *x, int64_t groups, int group, __m512 lo[4], __m512 hi[4])
+{
+    for (int k = 0; k < 4; k++) {
+        lo[k] = _mm512_set1_ps(INFINITY);
+        hi[k] = _mm512_set1_ps(-INFINITY);
+        for (int i = 0; k < groups && i < group; i += 16, x += 16) {
+            __m512 v = _mm512_loadu_ps(x);
+            lo[k] = _mm512_min_ps(v, lo[k]);
+            hi[k] = _mm512_max_ps(v, hi[k]);
+        }
     }
-    for (int i = 0; i < 16; i += 8)
-        v[i] = fold_two(_mm512_shuffle_f32x4(v[i], v[i + 4], 0x44),
-                        _mm512_shuffle_f32x4(v[i], v[i + 4], 0xEE), fold);
-    return fold_two(_mm512_shuffle_f32x4(v[0], v[8], 0x88), _mm512_shuffle_f32x4(v[0], v[8], 0xDD),
-                    fold);
 }
 
 static void range(const float *x, int64_t groups, int group, float *lo, float *hi)
 {
-    __m512 mins[16], maxs[16];
+    __m512 low[4], high[4], four_low[4], four_high[4];
     for (int64_t g = 0; g < groups; g += 16) {
-        int n = groups - g < 16 ? (int)(groups - g) : 16;
-        for (int k = 0; k < 16; k++) {
-            mins[k] = _mm512_set1_ps(INFINITY);
-            maxs[k] = _mm512_set1_ps(-INFINITY);
-            for (int i = 0; k < n && i < group; i += 16, x += 16) {
-                __m512 v = _mm512_loadu_ps(x);
-                mins[k] = _mm512_min_ps(v, mins[k]);
-                maxs[k] = _mm512_max_ps(v, maxs[k]);
-            }
+        for (int k = 0; k < 4; k++) {
+            range_4(x + (g + 4 * k) * group, groups - g - 4 * k, group, low, high);
+            four_low[k] = fold_4(low, FOLD_MIN);
+            four_high[k] = fold_4(high, FOLD_MAX);
         }
-        __mmask16 m = (__mmask16)((1u << n) - 1);
-        _mm512_mask_storeu_ps(lo + g, m, fold_16(mins, FOLD_MIN));
-        _mm512_mask_storeu_ps(hi + g, m, fold_16(maxs, FOLD_MAX));
+        __mmask16 m = groups - g >= 16 ? 0xFFFF : (__mmask16)((1u << (groups - g)) - 1);
+        _mm512_mask_storeu_ps(lo + g, m, fold_16(four_low, FOLD_MIN));
+        _mm512_mask_storeu_ps(hi + g, m, fold_16(four_high, FOLD_MAX));
     }
 }
 
@@ -85,50 +97,73 @@ static void invert(const float *scale, int count, float inverse[16])
     _mm512_storeu_ps(inverse, _mm512_mask_mov_ps(inv, tiny, _mm512_set1_ps(NAN)));
 }
 
-/* The quotient is needed only to its integer. A product with the inverse is off by less than 5e-5
- * (2^-23 of at most 256, and half of that for the quotient's own rounding): unless it lies within
- * 1e-4 of a half, both round to the same integer. Those, and NaN, are divided. */
-static inline __m128i codes_16(__m512 x, __m512 bias, __m512 scale, __m512 inverse, __m512 most)
+/* What is left of a quotient beside its integer. */
+static inline __m512 fraction_of(__m512 q)
 {
-    __m512 t = _mm512_sub_ps(x, bias);
-    __m512 q = _mm512_mul_ps(t, inverse);
-    __m512 away = _mm512_abs_ps(_mm512_sub_ps(q, _mm512_roundscale_ps(q, ROUND_EVEN)));
-    if (_mm512_cmp_ps_mask(away, _mm512_set1_ps(0.4999f), _CMP_NLE_UQ)) q = _mm512_div_ps(t, scale);
-    q = _mm512_min_ps(_mm512_max_ps(q, _mm512_setzero_ps()), most);
-    return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(q));
+    return _mm512_sub_ps(q, _mm512_roundscale_ps(q, ROUND_EVEN));
+}
+
+/* 32 codes of one group. The quotient is needed only to its integer. A product with the inverse is
+ * off by less than 5e-5 (2^-23 of at most 256, and half of that for the quotient's own rounding):
+ * unless it lies within 1e-4 of a half, both round to the same integer. Those are divided; so is a
+ * group whose inverse is NaN (then all its products are). Saturation to 16 bits takes NaN, which
+ * converts to INT_MIN, to 0. */
+static inline __m256i codes_32(const float *x, __m512 bias, __m512 scale, __m512 inverse,
+                               __m512i most)
+{
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    __m512 a = _mm512_sub_ps(_mm512_loadu_ps(x), bias);
+    __m512 b = _mm512_sub_ps(_mm512_loadu_ps(x + 16), bias);
+    __m512 p = _mm512_mul_ps(a, inverse), q = _mm512_mul_ps(b, inverse);
+    __m512 away = _mm512_range_ps(fraction_of(p), fraction_of(q), 0xB); /* larger magnitude */
+    if (__builtin_expect(_mm512_cmp_ps_mask(away, _mm512_set1_ps(0.4999f), _CMP_NLE_UQ) != 0, 0)) {
+        p = _mm512_div_ps(a, scale);
+        q = _mm512_div_ps(b, scale);
+    }
+    __m512i words = _mm512_packs_epi32(_mm512_cvtps_epi32(p), _mm512_cvtps_epi32(q));
+    words = _mm512_min_epi16(_mm512_max_epi16(words, _mm512_setzero_si512()), most);
+    return _mm512_cvtepi16_epi8(_mm512_permutexvar_epi64(order, words));
 }
 
 static void codes(const float *x, int64_t groups, int group, const float *scale, const float *bias,
                   float levels, uint8_t *out)
 {
-    const __m512 most = _mm512_set1_ps(levels);
+    const __m512i most = _mm512_set1_epi16((short)levels);
     float inverse[16];
     for (int64_t g = 0; g < groups; g++) {
         if (g % 16 == 0) invert(scale + g, groups - g < 16 ? (int)(groups - g) : 16, inverse);
         __m512 s = _mm512_set1_ps(scale[g]), b = _mm512_set1_ps(bias[g]);
         __m512 inv = _mm512_set1_ps(inverse[g % 16]);
-        for (int i = 0; i < group; i += 16, x += 16, out += 16)
-            _mm_storeu_si128((void *)out, codes_16(_mm512_loadu_ps(x), b, s, inv, most));
+        for (int i = 0; i < group; i += 32, x += 32, out += 32)
+            _mm256_storeu_si256((void *)out, codes_32(x, b, s, inv, most));
+    }
+}
+
+static inline void largest_4(const float *x, int64_t groups, int group, __m512 most[4])
+{
+    const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
+    for (int k = 0; k < 4; k++) {
+        __m512i max = _mm512_setzero_si512();
+        for (int i = 0; k < groups && i < group; i += 16, x += 16)
+            max = _mm512_max_epu32(max, _mm512_and_si512(_mm512_loadu_si512(x), magnitude));
+        most[k] = _mm512_castsi512_ps(max);
     }
 }
 
 static void largest(const float *x, int64_t groups, int group, float *out)
 {
-    const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF),
-                  infinite = _mm512_set1_epi32(0x7F800000);
-    __m512 all[16];
+    const __m512i infinite = _mm512_set1_epi32(0x7F800000);
+    __m512 one[4], four[4];
     for (int64_t g = 0; g < groups; g += 16) {
-        int n = groups - g < 16 ? (int)(groups - g) : 16;
-        for (int k = 0; k < 16; k++) {
-            __m512i max = _mm512_setzero_si512();
-            for (int i = 0; k < n && i < group; i += 16, x += 16)
-                max = _mm512_max_epu32(max, _mm512_and_si512(_mm512_loadu_si512(x), magnitude));
-            all[k] = _mm512_castsi512_ps(max);
+        for (int k = 0; k < 4; k++) {
+            largest_4(x + (g + 4 * k) * group, groups - g - 4 * k, group, one);
+            four[k] = fold_4(one, FOLD_MAX_BITS);
         }
-        __m512 most = fold_16(all, FOLD_MAX_BITS);
+        __m512 most = fold_16(four, FOLD_MAX_BITS);
         __mmask16 nan = _mm512_cmpgt_epu32_mask(_mm512_castps_si512(most), infinite);
+        __mmask16 m = groups - g >= 16 ? 0xFFFF : (__mmask16)((1u << (groups - g)) - 1);
         most = _mm512_mask_mov_ps(most, nan, _mm512_set1_ps(NAN));
-        _mm512_mask_storeu_ps(out + g, (__mmask16)((1u << n) - 1), most);
+        _mm512_mask_storeu_ps(out + g, m, most);
     }
 }
 
@@ -140,37 +175,57 @@ static inline bool inverse_is_exact(float divisor, float *inverse)
     return (bits & 0x7FFFFFu) == 0 && bits >= 0x800000u && bits <= 0x7E800000u;
 }
 
-/* Thresholds are multiples of 2^21 as integers: after taking 1 and the slack off, exponent and two
- * bits of mantissa index a table. Its first entry stands for everything below 0.25. */
-static inline __m128i fp4_16(__m512 v, __m512i base)
+/* 32 codes. Thresholds are multiples of 2^21 as integers: after taking 1 and the slack off,
+ * exponent and two bits of mantissa index a table, whose first entry stands for all below 0.25.
+ * Those bits, and the sign, are in the upper words. */
+static inline __m256i fp4_32(__m512 v, __m512 w, __m512i base)
 {
-    const __m512i low = _mm512_setr_epi32(0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 5);
-    const __m512i high = _mm512_setr_epi32(6, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7);
-    __m512i bits = _mm512_castps_si512(v);
-    __m512i size = _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF));
-    __mmask16 finite = _mm512_cmplt_epi32_mask(size, _mm512_set1_epi32(0x7F800000));
-    __m512i index = _mm512_srai_epi32(_mm512_sub_epi32(size, base), 21);
-    index = _mm512_max_epi32(index, _mm512_setzero_si512());
-    index = _mm512_min_epi32(index, _mm512_set1_epi32(31));
-    __m512i code = _mm512_maskz_permutex2var_epi32(finite, low, index, high);
-    __mmask16 some = _mm512_test_epi32_mask(code, code);
-    __m512i sign = _mm512_and_si512(_mm512_srli_epi32(bits, 28), _mm512_set1_epi32(8));
-    return _mm512_cvtepi32_epi8(_mm512_mask_or_epi32(code, some, code, sign));
+    const __m512i upper =
+        _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27,
+                         25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+    const __m512i table = _mm512_set_epi16(7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 6, 6, 5, 5, 4,
+                                           4, 3, 3, 2, 2, 2, 1, 1, 1, 1, 1, 1, 0);
+    const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
+    __m512i a = _mm512_castps_si512(v), b = _mm512_castps_si512(w);
+    __m512i top = _mm512_permutex2var_epi16(a, upper, b);
+    a = _mm512_sub_epi32(_mm512_and_si512(a, magnitude), base);
+    b = _mm512_sub_epi32(_mm512_and_si512(b, magnitude), base);
+    __m512i index = _mm512_srai_epi16(_mm512_permutex2var_epi16(a, upper, b), 5);
+    index = _mm512_max_epi16(index, _mm512_setzero_si512());
+    index = _mm512_min_epi16(index, _mm512_set1_epi16(31));
+    __m512i size = _mm512_and_si512(top, _mm512_set1_epi16(0x7FFF));
+    __mmask32 finite = _mm512_cmplt_epi16_mask(size, _mm512_set1_epi16(0x7F80));
+    __m512i code = _mm512_maskz_permutexvar_epi16(finite, index, table);
+    __mmask32 some = _mm512_test_epi16_mask(code, code);
+    __m512i sign = _mm512_and_si512(_mm512_srli_epi16(top, 12), _mm512_set1_epi16(8));
+    return _mm512_cvtepi16_epi8(_mm512_mask_add_epi16(code, some, code, sign));
+}
+
+static inline __m512 divided(const float *x, float divisor)
+{
+    float inverse;
+    if (inverse_is_exact(divisor, &inverse))
+        return _mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(inverse));
+    return _mm512_div_ps(_mm512_loadu_ps(x), _mm512_set1_ps(divisor));
 }
 
 static void fp4(const float *x, int64_t groups, int group, const float *divisor, uint32_t slack,
                 uint8_t *out)
 {
     const __m512i base = _mm512_set1_epi32((int)(slack + 1 + (499u << 21)));
+    __m512 before = _mm512_setzero_ps();
+    int64_t done = 0; /* vectors: two at a time, of one group or of neighbours */
     for (int64_t g = 0; g < groups; g++) {
-        float inverse;
-        bool exact = inverse_is_exact(divisor[g], &inverse);
-        __m512 d = _mm512_set1_ps(divisor[g]), inv = _mm512_set1_ps(inverse);
-        for (int i = 0; exact && i < group; i += 16, x += 16, out += 16)
-            _mm_storeu_si128((void *)out, fp4_16(_mm512_mul_ps(_mm512_loadu_ps(x), inv), base));
-        for (int i = 0; !exact && i < group; i += 16, x += 16, out += 16)
-            _mm_storeu_si128((void *)out, fp4_16(_mm512_div_ps(_mm512_loadu_ps(x), d), base));
+        for (int i = 0; i < group; i += 16, done++) {
+            __m512 v = divided(x + 16 * done, divisor[g]);
+            if (done % 2)
+                _mm256_storeu_si256((void *)(out + 16 * (done - 1)), fp4_32(before, v, base));
+            before = v;
+        }
     }
+    if (done % 2)
+        _mm_storeu_si128((void *)(out + 16 * (done - 1)),
+                         _mm256_castsi256_si128(fp4_32(before, before, base)));
 }
 
 static void fp8(const float *x, int64_t groups, int group, const float *divisor, uint8_t *out)
