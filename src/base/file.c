@@ -38,7 +38,7 @@ bool ig_path_is_dir(const char *path)
 
 int ig_file_open(const char *path, struct ig_err *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* else a named pipe would hang it */
     if (fd < 0) {
         ig_err_errno(err, errno, "cannot open '%s'", path);
         return -1;

@@ -18,6 +18,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#define WRITEBACK_BYTES_MIN ((size_t)1 << 20) /* below, pages are shared with neighbours */
+
 /* ---- opening ---- */
 
 static bool copy_plan(struct ig_writer *w, const struct ig_writer_plan *plan, struct ig_err *err)
@@ -326,7 +328,7 @@ static bool digest_tensor(const struct ig_writer *w, int64_t index, const struct
  * is a hint: failures show in finish's fsync. */
 static void start_writeback(const struct ig_writer *w, const struct store_place *place)
 {
-    if (!w->plan.no_sync)
+    if (!w->plan.no_sync && place->bytes >= WRITEBACK_BYTES_MIN)
         (void)sync_file_range(w->fds[place->shard], (off_t)place->offset, (off_t)place->bytes,
                               SYNC_FILE_RANGE_WRITE);
 }

@@ -178,6 +178,9 @@ static void headers_are_placed_in_their_file(void **state)
     struct ig_err err = {0};
     struct ig_store *store;
     check_fails(ig_store_open(scratch("m"), &store, &err), &err, IG_ERR_IO, "not a regular file");
+    assert_int_equal(rmdir(scratch("m/model-b.safetensors")), 0);
+    assert_int_equal(mkfifo(scratch("m/model-b.safetensors"), 0666), 0);
+    check_fails(ig_store_open(scratch("m"), &store, &err), &err, IG_ERR_IO, "not a regular file");
 }
 
 static void fingerprint_tells_inputs_apart(void **state)
