@@ -4,8 +4,6 @@
 #include "ingot/quant.h"
 #include "recipes.h"
 
-#include <stdlib.h>
-
 static const char *const modes[] = {"affine", "mxfp4", "mxfp8", "nvfp4", NULL};
 static const char *const roundings[] = {"cpu", "metal", NULL};
 static const char *const dtypes[] = {"keep", "bfloat16", "float16", "float32", NULL};
@@ -121,31 +119,21 @@ static bool print_plan(const struct ig_cast *cast, const char *name, bool json, 
     return ok;
 }
 
-static bool dry_run(const struct args *args, const struct cli_recipes *recipes, struct ig_err *err)
+static bool dry_run(const struct args *args, const struct ig_quant_job *job,
+                    const struct ig_watch *watch, struct ig_err *err)
 {
-    struct ig_store *store = NULL;
-    struct ig_tensor *tensors = NULL;
-    bool ok = ig_store_open(args->model, &store, err);
-    if (ok && args->common.json && recipes->count > 1)
-        ok = ig_err_set(err, IG_ERR_USAGE, "--dry-run --json takes one recipe at a time");
-    if (ok) tensors = calloc((size_t)ig_store_count(store) + 1, sizeof(*tensors));
-    if (ok && !tensors) ok = ig_err_nomem(err);
-    for (int64_t i = 0; ok && i < ig_store_count(store); i++)
-        tensors[i] = *ig_store_at(store, i);
-    for (int i = 0; ok && i < recipes->count; i++) {
+    bool ok = true;
+    if (args->common.json && job->recipe_count > 1)
+        return ig_err_set(err, IG_ERR_USAGE, "--dry-run --json takes one recipe at a time");
+    for (int i = 0; ok && i < job->recipe_count; i++) {
         struct ig_cast *cast = NULL;
-        struct ig_cast_plan plan = {.recipe = recipes->items[i],
-                                    .tensors = tensors,
-                                    .count = ig_store_count(store),
-                                    .config = ig_store_config(store),
-                                    .rounding = (enum ig_rounding)args->rounding,
-                                    .out = args->out};
-        ok = ig_cast_plan(&plan, &cast, err) &&
-             print_plan(cast, ig_quant_recipe_name(recipes->items[i]), args->common.json, err);
+        const char *text;
+        ok = ig_quantize_plan(job, i, &cast, err);
+        for (int w = 0; ok && (text = ig_cast_warning(cast, w)) != NULL; w++)
+            ig_watch_warn(watch, "%s", text);
+        ok = ok && print_plan(cast, ig_quant_recipe_name(job->recipes[i]), args->common.json, err);
         ig_cast_close(cast);
     }
-    free(tensors);
-    ig_store_close(store);
     return ok;
 }
 
@@ -156,22 +144,21 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     struct cli_recipes recipes = {0};
     struct ig_job_report report = {0};
     bool ok = open_recipes(args, &recipes, err);
-    if (ok && args->dry_run) {
-        ok = dry_run(args, &recipes, err);
-    } else if (ok) {
-        struct ig_quant_job job = {.model = args->model,
-                                   .out = args->out,
-                                   .recipes = cli_recipes_view(&recipes),
-                                   .recipe_count = recipes.count,
-                                   .cast_dtype = args->dtype != 0,
-                                   .dtype = dtype_of[args->dtype],
-                                   .rounding = (enum ig_rounding)args->rounding,
-                                   .threads = (int)args->threads,
-                                   .resume = args->resume,
-                                   .force = args->force};
+    const struct ig_quant_job job = {.model = args->model,
+                                     .out = args->out,
+                                     .recipes = cli_recipes_view(&recipes),
+                                     .recipe_count = recipes.count,
+                                     .cast_dtype = args->dtype != 0,
+                                     .dtype = dtype_of[args->dtype],
+                                     .rounding = (enum ig_rounding)args->rounding,
+                                     .threads = (int)args->threads,
+                                     .resume = args->resume,
+                                     .force = args->force};
+    if (ok && args->dry_run)
+        ok = dry_run(args, &job, watch, err);
+    else if (ok)
         ok = ig_quantize(&job, watch, &report, err) &&
              cli_print_report(&report, args->out, args->common.json, err);
-    }
     cli_recipes_release(&recipes);
     return ok;
 }

@@ -134,6 +134,20 @@ static bool read_layers(struct reader *r, const struct ig_yaml *map, struct quan
                         (long long)rule->phase, (long long)rule->every);
 }
 
+static void describe_layers(const struct quant_rule *rule, struct ig_buf *out)
+{
+    const char *space = out->len ? " " : "";
+    if (rule->first == rule->last && rule->every == 1) {
+        ig_buf_printf(out, "%slayer %lld", space, (long long)rule->first);
+        return;
+    }
+    ig_buf_printf(out, "%slayers", space);
+    if (rule->first != 0 || rule->last != -1)
+        ig_buf_printf(out, " %lld to %lld", (long long)rule->first, (long long)rule->last);
+    if (rule->every > 1)
+        ig_buf_printf(out, " every %lld from %lld", (long long)rule->every, (long long)rule->phase);
+}
+
 /* The rule in one line, as a table shows it. */
 static bool describe_rule(struct reader *r, struct quant_rule *rule)
 {
@@ -145,13 +159,7 @@ static bool describe_rule(struct reader *r, struct quant_rule *rule)
         comma = "|";
     }
     if (rule->name) ig_buf_printf(&text, "%s%s", *comma ? " " : "", rule->name);
-    if (rule->has_layers) {
-        ig_buf_printf(&text, "%slayers %lld to %lld", text.len ? " " : "", (long long)rule->first,
-                      (long long)rule->last);
-        if (rule->every > 1)
-            ig_buf_printf(&text, " every %lld from %lld", (long long)rule->every,
-                          (long long)rule->phase);
-    }
+    if (rule->has_layers) describe_layers(rule, &text);
     if (text.len == 0) ig_buf_text(&text, "all");
     rule->text = ig_arena_copy(&r->recipe->arena, ig_buf_view(&text)).ptr;
     bool ok = ig_buf_ok(&text, r->err) && (rule->text || ig_err_nomem(r->err));
