@@ -486,6 +486,8 @@ IG_MUST_CHECK bool chat__negate(struct run *r, struct value v, struct value *out
 IG_MUST_CHECK bool chat__big(struct run *r, int op, struct value a, struct value b,
                              struct value *out);
 int chat__big_order(struct value a, struct value b);
+/* The whole part of a finite number. */
+IG_MUST_CHECK bool chat__truncate(struct run *r, double x, struct value *out);
 
 /* ---- text ---- */
 

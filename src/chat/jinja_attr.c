@@ -136,7 +136,7 @@ bool chat__path(struct run *r, struct value of, struct value path, struct value 
 /* ---- slices ---- */
 
 struct span {
-    int64_t start, step;
+    int64_t start, stop, step;
     size_t count;
 };
 
@@ -145,13 +145,18 @@ static int64_t clamp(int64_t x, int64_t low, int64_t high)
     return x < low ? low : x > high ? high : x;
 }
 
+/* A bound of a slice; beyond 64 bits is beyond any length. */
+static bool bound(struct value v, int64_t *out)
+{
+    if (v.kind == V_BIG) *out = v.ptr[0] == '-' ? -INT64_MAX : INT64_MAX;
+    return v.kind == V_NONE || v.kind == V_BIG || chat__as_int(v, out);
+}
+
 /* Python's slice.indices. */
 static bool make_span(struct run *r, const struct bounds *b, size_t count, struct span *span)
 {
-    int64_t n = (int64_t)count, start, stop, step = 1;
-    bool whole = (b->step.kind == V_NONE || chat__as_int(b->step, &step)) &&
-                 (b->start.kind == V_NONE || chat__as_int(b->start, &start)) &&
-                 (b->stop.kind == V_NONE || chat__as_int(b->stop, &stop));
+    int64_t n = (int64_t)count, start = 0, stop = 0, step = 1;
+    bool whole = bound(b->step, &step) && bound(b->start, &start) && bound(b->stop, &stop);
     if (!whole) return chat__fail(r, "a slice needs whole numbers");
     if (step == 0) return chat__fail(r, "a slice's step is 0");
     step = clamp(step, -INT32_MAX, INT32_MAX);
@@ -165,7 +170,7 @@ static bool make_span(struct run *r, const struct bounds *b, size_t count, struc
     else
         stop = clamp(stop < 0 ? clamp(stop, -n - 1, 0) + n : stop, low, high);
     int64_t length = step < 0 ? start - stop : stop - start, stride = step < 0 ? -step : step;
-    *span = (struct span){start, step, length > 0 ? (size_t)((length - 1) / stride + 1) : 0};
+    *span = (struct span){start, stop, step, length > 0 ? (size_t)((length - 1) / stride + 1) : 0};
     return true;
 }
 
@@ -198,9 +203,14 @@ bool chat__slice(struct run *r, struct value of, const struct bounds *b, struct 
         return chat__fail(r, "a value of type '%s' has no slices", chat__type_name(of));
     if (!chat__length(r, of, &count) || !make_span(r, b, count, &span)) return false;
     if (of.kind == V_STR) return slice_text(r, of, span, out);
-    if (!chat__new_seq(r, of.kind == V_TUPLE ? V_TUPLE : V_LIST, span.count, out)) return false;
-    for (size_t i = 0; i < span.count; i++)
-        out->seq->items[out->seq->count++] = of.seq->items[span.start + (int64_t)i * span.step];
+    if (!chat__new_seq(r, of.kind, span.count, out)) return false;
+    struct seq *seq = out->seq;
+    for (; seq->count < span.count; seq->count++)
+        seq->items[seq->count] = of.seq->items[span.start + (int64_t)seq->count * span.step];
+    if (of.kind != V_RANGE) return true;
+    seq->start = of.seq->start + span.start * of.seq->step;
+    seq->stop = of.seq->start + span.stop * of.seq->step;
+    seq->step = of.seq->step * span.step;
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include "base/size.h"
 #include "chat/chat_internal.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #define BIG_DIGITS_MAX 4300 /* CPython's own limit for int <-> str (sys.set_int_max_str_digits) */
@@ -142,5 +143,19 @@ bool chat__big(struct run *r, int op, struct value a, struct value b, struct val
         return true;
     }
     settle(text, len, false, out);
+    return true;
+}
+
+bool chat__truncate(struct run *r, double x, struct value *out)
+{
+    if (!isfinite(x)) return chat__fail(r, "an infinite number has no whole part");
+    if (fabs(x) < 9.2e18) {
+        *out = chat__int((int64_t)x);
+        return true;
+    }
+    size_t mark = chat__begin(r);
+    ig_buf_printf(&r->out, "%.0f", x); /* exact: doubles of this size are whole */
+    if (!chat__end(r, mark, out)) return false;
+    out->kind = V_BIG;
     return true;
 }

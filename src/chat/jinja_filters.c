@@ -132,18 +132,19 @@ static bool filter_indent(struct run *r, const struct in *in, struct value *out)
 static bool filter_truncate(struct run *r, const struct in *in, struct value *out)
 {
     int64_t length = 255, leeway = 5;
+    size_t count;
     bool kill = chat__truth(in->arg[1]);
     struct value end = chat__given(in->arg[2]) ? in->arg[2] : chat__literal("..."), text = in->self;
-    if (text.kind != V_STR || end.kind != V_STR) return chat__fail(r, "truncate needs a text");
     if (chat__given(in->arg[0]) && !chat__as_int(in->arg[0], &length))
         return chat__fail(r, "truncate: the length must be a whole number");
     if (chat__given(in->arg[3]) && in->arg[3].kind != V_NONE && !chat__as_int(in->arg[3], &leeway))
         return chat__fail(r, "truncate: the leeway must be a whole number");
-    int64_t tail = (int64_t)chat__count(end);
+    if (!chat__length(r, text, &count)) return false;
+    int64_t tail = end.kind == V_STR ? (int64_t)chat__count(end) : 0;
     if (length < tail || leeway < 0) return chat__fail(r, "truncate: the length is too small");
     *out = text;
-    if ((int64_t)chat__count(text) <= length || (int64_t)chat__count(text) - length <= leeway)
-        return true;
+    if ((int64_t)count <= length || (int64_t)count - length <= leeway) return true;
+    if (text.kind != V_STR || end.kind != V_STR) return chat__fail(r, "truncate needs a text");
     struct ig_slice kept = {text.ptr, chat__offset(text, (size_t)(length - tail))};
     for (size_t i = kept.len; !kill && i > 0; i--) {
         if (kept.ptr[i - 1] != ' ') continue;
@@ -360,9 +361,11 @@ static bool filter_int(struct run *r, const struct in *in, struct value *out)
     int64_t base = 10;
     double real;
     *out = chat__given(in->arg[0]) ? in->arg[0] : chat__int(0);
-    if (chat__given(in->arg[1]) && !chat__as_int(in->arg[1], &base))
+    bool based = self.kind == V_STR && chat__given(in->arg[1]);
+    if (based && !chat__as_int(in->arg[1], &base))
         return chat__fail(r, "int: the base must be a whole number");
-    if (base != 0 && (base < 2 || base > 36)) return chat__fail(r, "int: the base must be 2 to 36");
+    if (based && base != 0 && (base < 2 || base > 36))
+        return chat__fail(r, "int: the base must be 2 to 36");
     if (self.kind == V_UNDEFINED) return chat__fail_undefined(r, self);
     if (self.kind == V_INT || self.kind == V_BIG || self.kind == V_BOOL) {
         *out = self.kind == V_BOOL ? chat__int(self.integer) : self;
@@ -372,9 +375,7 @@ static bool filter_int(struct run *r, const struct in *in, struct value *out)
     if (self.kind == V_STR ? !read_real(number_text(self), &real) : !chat__as_real(self, &real))
         return true;
     if (!isfinite(real)) return true;
-    if (fabs(real) >= 9.2e18) return chat__fail(r, "int: the number is too large");
-    *out = chat__int((int64_t)real);
-    return true;
+    return chat__truncate(r, real, out);
 }
 
 static bool filter_float(struct run *r, const struct in *in, struct value *out)

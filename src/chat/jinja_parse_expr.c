@@ -184,6 +184,9 @@ static bool parse_arg(struct parser *p, struct args *args)
         args->keys = keys;
     }
     if (!chat__intern(p, p->at->text, &args->keys[count])) return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (args->keys[i] == args->keys[count])
+            return chat__fail_at(p->tmpl, at, p->err, "this argument is given twice");
     p->at += 2;
     return chat__push(p, &args->named, chat__parse_expr(p));
 }

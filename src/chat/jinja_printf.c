@@ -254,10 +254,7 @@ static bool put_converted(struct run *r, const struct printf_state *st, struct s
         s->fill[0] = '0';
     }
     bool whole = s->type && strchr("diu", s->type);
-    if (whole && v.kind == V_REAL) {
-        if (!(fabs(v.real) < 9.2e18)) return chat__fail(r, "'%%d' of this number");
-        v = chat__int((int64_t)v.real);
-    }
+    if (whole && v.kind == V_REAL && !chat__truncate(r, v.real, &v)) return false;
     if (whole || (s->type && strchr("oxX", s->type))) {
         if (v.kind == V_REAL) return chat__fail(r, "'%%%c' needs a whole number", s->type);
         return put_int(r, s, v);
@@ -291,8 +288,9 @@ bool chat__printf(struct run *r, struct value format, struct value args, struct 
         if (!keyed && !next_arg(r, &st, &v)) return false;
         if (!put_converted(r, &st, &s, v)) return false;
     }
-    if (args.kind == V_TUPLE ? st.used < args.seq->count
-                             : !st.used && args.kind != V_DICT && args.kind != V_LIST)
+    if (args.kind == V_TUPLE
+            ? st.used < args.seq->count
+            : !st.used && args.kind != V_DICT && args.kind != V_LIST && args.kind != V_UNDEFINED)
         return chat__fail(r, "too many values for the format");
     if (!chat__end(r, mark, out)) return false;
     *out = chat__markup(*out, st.markup);
@@ -338,7 +336,6 @@ static bool read_spec(struct run *r, struct ig_slice text, struct spec *s)
     if (p < end && *p == '0') {
         s->zero = *p++;
         if (!filled) memcpy(s->fill, "0", 2);
-        if (!s->align) s->align = '=';
     }
     s->width = read_digits(&p, end);
     if (p < end && (*p == ',' || *p == '_')) s->group = *p++;
@@ -360,8 +357,9 @@ static bool put_formatted(struct run *r, struct value v, struct ig_slice spec)
     double x;
     if (!spec.len) return chat__put_str(r, v);
     if (!read_spec(r, spec, &s)) return false;
-    if (v.kind == V_STR && (!s.type || s.type == 's')) return put_text(r, &s, v);
+    if (v.kind == V_STR && (!s.type || s.type == 's') && !s.group) return put_text(r, &s, v);
     bool number = chat__is_number(v), whole = number && v.kind != V_REAL;
+    if (s.zero && !s.align) s.align = '='; /* zeros go after a number's sign */
     if (whole && (!s.type || strchr("dxXobn", s.type))) return put_int(r, &s, v);
     if (whole && s.type == 'c') return put_char(r, &s, v);
     if (number && (!s.type || strchr("eEfFgGn%", s.type)) && chat__as_real(v, &x))

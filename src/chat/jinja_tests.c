@@ -28,8 +28,8 @@ TEST(test_sequence, v.kind == V_UNDEFINED || v.kind == V_STR || v.kind == V_BYTE
                         v.kind == V_DICT)
 TEST(test_iterable, v.kind == V_UNDEFINED || v.kind == V_STR || v.kind == V_BYTES ||
                         (v.kind >= V_LIST && v.kind <= V_VIEW) || v.kind == V_LOOP)
-TEST(test_callable, v.kind == V_LOOP || v.kind == V_MACRO || v.kind == V_METHOD ||
-                        v.kind == V_BUILTIN || v.kind == V_JOINER)
+TEST(test_callable, v.kind == V_UNDEFINED || v.kind == V_LOOP || v.kind == V_MACRO ||
+                        v.kind == V_METHOD || v.kind == V_BUILTIN || v.kind == V_JOINER)
 TEST(test_filter, v.kind == V_STR && chat__find_filter(chat__text(v)))
 TEST(test_test, v.kind == V_STR && chat__find_test(chat__text(v)))
 
@@ -58,7 +58,6 @@ static bool remainder_is(struct run *r, struct value v, struct value by, int64_t
 {
     struct value rest;
     bool same;
-    if (v.kind == V_STR) return chat__fail(r, "a number is needed, not 'str'");
     if (!chat__binary(r, T_MOD, v, by, &rest)) return false;
     if (!chat__equal(r, rest, chat__int(wanted), &same)) return false;
     *out = chat__bool(same);
@@ -81,7 +80,7 @@ static bool test_divisibleby(struct run *r, const struct in *in, struct value *o
 static bool test_sameas(struct run *r, const struct in *in, struct value *out)
 {
     struct value a = in->self, b = in->arg[0];
-    bool same = a.kind == b.kind;
+    bool same = a.kind == b.kind && a.kind != V_UNDEFINED;
     if (same && a.kind > V_NONE && a.kind <= V_BYTES) {
         if (!chat__equal(r, a, b, &same)) return false;
     } else if (same && a.kind > V_BYTES) {
@@ -207,6 +206,7 @@ static bool fill_dict(struct run *r, const struct call *call, struct value *out)
     if (call->count > 1) return chat__fail(r, "at most one value is taken by place");
     if (call->count) {
         from = call->list[0];
+        if (from.kind == V_UNDEFINED) return chat__fail_undefined(r, from);
         if (from.kind == V_DICT)
             from = (struct value){.kind = V_VIEW, .flags = VIEW_ITEMS, .dict = from.dict};
         if (!chat__iterate(r, from, &items)) return false;
