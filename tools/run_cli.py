@@ -13,7 +13,7 @@ A test is shell commands with what they print (stdout, then stderr, as they come
 
 Commands are indented by two spaces and start with "$ "; "> " goes on with the command before. "[N]" is an exit
 status other than 0. A line that ends in " (glob)" may hold * for any text. Each file runs in an empty folder of its
-own, commands one after the other in one shell; `fx` there is the folder of fixtures, `ingot` the program under test.
+own, commands one after the other in one shell; `fx` and `fixtures` there are the folder of fixtures, `ingot` the program under test.
 In a Markdown file the commands are those inside ```console fences, without the indent: the manual's examples are
 tests too. With --update, files are rewritten with what was printed; read the difference before you believe it.
 """
@@ -54,7 +54,8 @@ def run(blocks, program, fixtures):
         if block[0] == "command":
             script += [block[1], f'printf "\\n{MARK} %d\\n" $?']
     with tempfile.TemporaryDirectory(prefix="ingot-cli-") as folder:
-        os.symlink(fixtures, os.path.join(folder, "fx"))
+        for name in ("fx", "fixtures"):
+            os.symlink(fixtures, os.path.join(folder, name))
         env = dict(os.environ, PATH=f"{program.parent}:{os.environ['PATH']}", LC_ALL="C.UTF-8", NO_COLOR="1",
                    TMPDIR=folder)
         result = subprocess.run(["sh"], input="\n".join(script), cwd=folder, env=env, text=True, errors="replace",
