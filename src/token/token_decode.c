@@ -91,7 +91,7 @@ bool ig_stream_push(struct ig_stream_decoder *stream, int32_t id, struct ig_buf 
         ig_buf_text(out, REPLACEMENT);
         rest = ig_slice_make(rest.ptr + length, rest.len - (size_t)length);
     }
-    memmove(hold->data, rest.ptr, rest.len);
+    if (rest.len) memmove(hold->data, rest.ptr, rest.len);
     hold->len = rest.len;
     return ig_buf_ok(out, err);
 }
