@@ -157,68 +157,99 @@ static bool put_plain(struct ig_cast *cast, const struct quant_source *source, i
                          err);
 }
 
-/* One cast's share of a chunk: codes in scratch, and where they belong. */
-struct share {
-    struct ig_cast *cast;
-    const struct quant_module *module;
-    struct quant_scratch *scratch;
-    struct ig_packed_bytes bytes, at;
-};
+/* ---- batches ---- */
 
-static bool put_share(const struct share *s, const struct ig_packed *from, struct ig_err *err)
+static bool add_share(struct quant_batch *batch, struct ig_cast *cast,
+                      const struct quant_source *source, struct ig_err *err)
 {
-    struct ig_writer *w = s->cast->writer;
-    int64_t at = s->module->tensor;
-    return ig_writer_put(w, at, s->at.weight, from->weight, s->bytes.weight, err) &&
-           ig_writer_put(w, at + 1, s->at.scales, from->scales, s->bytes.scales, err) &&
-           (s->module->part_count < 3 ||
-            ig_writer_put(w, at + 2, s->at.biases, from->biases, s->bytes.biases, err));
+    const struct quant_module *m = &cast->modules[source->module];
+    struct quant_share *s = &batch->shares[batch->share_count];
+    *s = (struct quant_share){
+        .cast = cast,
+        .module = m,
+        .bytes = ig_codec_bytes(m->codec, m->plain.dtype, batch->elems),
+        .at = ig_codec_bytes(m->codec, m->plain.dtype, source->elem_first + batch->first)};
+    s->scratch = scratch_take(cast, s->bytes.weight + s->bytes.scales + s->bytes.biases, err);
+    if (!s->scratch) return false;
+    unsigned char *to = s->scratch->data;
+    s->to = (struct ig_packed){to, to + s->bytes.weight, to + s->bytes.weight + s->bytes.scales};
+    batch->share_count++;
+    return true;
 }
 
-bool quant__put(struct ig_cast *const *casts, int count, int64_t index, struct quant_run run,
-                struct ig_err *err)
+bool quant__batch_open(struct quant_batch *batch, struct ig_cast *const *casts, int count,
+                       struct ig_err *err)
 {
-    struct share shares[IG_OUTPUTS_MAX];
-    struct ig_encoding encodings[IG_OUTPUTS_MAX];
-    int n = 0;
-    bool ok = true;
-    for (int i = 0; ok && i < count; i++) {
-        const struct quant_source *source = &casts[i]->sources[index];
+    batch->fed = batch->plain_count = batch->share_count = 0;
+    for (int i = 0; i < count; i++) {
+        const struct quant_source *source = &casts[i]->sources[batch->index];
         if (source->module < 0) continue;
-        const struct quant_module *m = &casts[i]->modules[source->module];
-        int64_t first = source->elem_first + run.first;
-        if (m->codec.bits == 0) {
-            ok = put_plain(casts[i], source, first, run.elems, run.data, err);
-            continue;
-        }
-        struct share *s = &shares[n];
-        *s = (struct share){.cast = casts[i],
-                            .module = m,
-                            .bytes = ig_codec_bytes(m->codec, m->plain.dtype, run.elems),
-                            .at = ig_codec_bytes(m->codec, m->plain.dtype, first)};
-        s->scratch =
-            scratch_take(casts[i], s->bytes.weight + s->bytes.scales + s->bytes.biases, err);
-        if (!s->scratch) {
-            ok = false;
-            break;
-        }
-        unsigned char *to = s->scratch->data;
-        encodings[n++] = (struct ig_encoding){
-            &m->coder, {to, to + s->bytes.weight, to + s->bytes.weight + s->bytes.scales}};
+        if (casts[i]->modules[source->module].codec.bits == 0)
+            batch->plain[batch->plain_count++] = casts[i];
+        else if (!add_share(batch, casts[i], source, err))
+            return false;
     }
-    if (ok && n) ig_encode_many(encodings, n, run.data, run.elems);
-    for (int i = 0; i < n; i++) {
-        ok = ok && put_share(&shares[i], &encodings[i].out, err);
-        scratch_give(shares[i].cast, shares[i].scratch);
+    return true;
+}
+
+bool quant__batch_feed(struct quant_batch *batch, const void *data, int64_t elems,
+                       struct ig_err *err)
+{
+    struct ig_encoding encodings[IG_OUTPUTS_MAX];
+    IG_ASSERT(elems <= batch->elems - batch->fed);
+    for (int i = 0; i < batch->plain_count; i++) {
+        struct ig_cast *cast = batch->plain[i];
+        const struct quant_source *source = &cast->sources[batch->index];
+        int64_t first = source->elem_first + batch->first + batch->fed;
+        if (!put_plain(cast, source, first, elems, data, err)) return false;
     }
-    return ok;
+    for (int i = 0; i < batch->share_count; i++) {
+        const struct quant_share *s = &batch->shares[i];
+        struct ig_packed_bytes n =
+            ig_codec_bytes(s->module->codec, s->module->plain.dtype, batch->fed);
+        encodings[i] =
+            (struct ig_encoding){&s->module->coder,
+                                 {(char *)s->to.weight + n.weight, (char *)s->to.scales + n.scales,
+                                  (char *)s->to.biases + n.biases}};
+    }
+    if (batch->share_count) ig_encode_many(encodings, batch->share_count, data, elems);
+    batch->fed += elems;
+    return true;
+}
+
+bool quant__batch_write(struct quant_batch *batch, struct ig_err *err)
+{
+    IG_ASSERT(batch->fed == batch->elems);
+    for (int i = 0; i < batch->share_count; i++) {
+        const struct quant_share *s = &batch->shares[i];
+        struct ig_writer *w = s->cast->writer;
+        int64_t at = s->module->tensor;
+        if (!ig_writer_put(w, at, s->at.weight, s->to.weight, s->bytes.weight, err) ||
+            !ig_writer_put(w, at + 1, s->at.scales, s->to.scales, s->bytes.scales, err))
+            return false;
+        if (s->module->part_count == 3 &&
+            !ig_writer_put(w, at + 2, s->at.biases, s->to.biases, s->bytes.biases, err))
+            return false;
+    }
+    return true;
+}
+
+void quant__batch_close(struct quant_batch *batch)
+{
+    for (int i = 0; i < batch->share_count; i++)
+        scratch_give(batch->shares[i].cast, batch->shares[i].scratch);
+    batch->share_count = 0;
 }
 
 static bool sink_put(void *self, int64_t index, int64_t elem_first, int64_t elems, const void *data,
                      struct ig_err *err)
 {
     struct ig_cast *cast = self;
-    return quant__put(&cast, 1, index, (struct quant_run){elem_first, elems, data}, err);
+    struct quant_batch batch = {.index = index, .first = elem_first, .elems = elems};
+    bool ok = quant__batch_open(&batch, &cast, 1, err) &&
+              quant__batch_feed(&batch, data, elems, err) && quant__batch_write(&batch, err);
+    quant__batch_close(&batch);
+    return ok;
 }
 
 static bool sink_done(void *self, int64_t index, struct ig_err *err)

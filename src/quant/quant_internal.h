@@ -108,15 +108,32 @@ struct ig_cast {
 IG_MUST_CHECK bool quant__plan(struct ig_cast *cast, struct ig_err *err);
 void quant__warn(struct ig_cast *cast, const char *format, ...) IG_PRINTF(2, 3);
 
-/* Elements first .. first + elems of a source tensor. */
-struct quant_run {
-    int64_t first, elems;
-    const void *data;
+/* One cast's share of a chunk: codes in scratch, and where they belong. */
+struct quant_share {
+    struct ig_cast *cast;
+    const struct quant_module *module;
+    struct quant_scratch *scratch;
+    struct ig_packed_bytes bytes, at;
+    struct ig_packed to;
 };
-/* The put of several casts' sinks at once: they share what they can. All were planned for the same
- * tensors. */
-IG_MUST_CHECK bool quant__put(struct ig_cast *const *casts, int count, int64_t index,
-                              struct quant_run run, struct ig_err *err);
+
+/* A chunk of one source tensor on its way to several casts, which were all planned for the same
+ * tensors: fed in pieces that stay in the cache, written in one go. */
+struct quant_batch {
+    int64_t index, first, elems, fed;
+    struct ig_cast *plain[IG_OUTPUTS_MAX]; /* casts that keep it as it is */
+    struct quant_share shares[IG_OUTPUTS_MAX];
+    int plain_count, share_count;
+};
+IG_MUST_CHECK bool quant__batch_open(struct quant_batch *batch, struct ig_cast *const *casts,
+                                     int count, struct ig_err *err);
+/* The next elems of it; all but the last piece are multiples of CODEC_ALIGN. */
+IG_MUST_CHECK bool quant__batch_feed(struct quant_batch *batch, const void *data, int64_t elems,
+                                     struct ig_err *err);
+/* All has been fed: write. */
+IG_MUST_CHECK bool quant__batch_write(struct quant_batch *batch, struct ig_err *err);
+/* In any case. */
+void quant__batch_close(struct quant_batch *batch);
 
 /* ---- config.c ---- */
 

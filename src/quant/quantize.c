@@ -14,7 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHUNK_ELEMS ((int64_t)1 << 18)
+#define CHUNK_ELEMS_MAX                                                                            \
+    ((int64_t)1 << 20) /* multiples of the writer's digest blocks in all parts */
+#define CHUNK_ELEMS_MIN ((int64_t)1 << 17)
+#define CODES_BYTES_MAX ((int64_t)96 << 20) /* of all threads and casts together */
+#define PIECE_ELEMS     ((int64_t)1 << 16)
 
 struct chunk {
     int64_t tensor; /* in file order */
@@ -38,7 +42,7 @@ struct flow {
     uint32_t *wanted;   /* of each tensor: bit i: cast i wants it */
     atomic_llong *left; /* chunks that are still to come */
     struct chunk *chunks;
-    int64_t chunk_count;
+    int64_t chunk_count, chunk_elems;
     struct ig_pool *pool;
     unsigned char **buffers; /* one for each thread */
     struct ig_convert_ops convert;
@@ -198,7 +202,7 @@ static bool list_chunks(struct flow *f, struct ig_err *err)
     if (!ig_pool_each(f->pool, f->tensor_count, ask_wanted, f, err)) return false;
     for (size_t i = 0; i < n; i++) {
         if (!f->wanted[i]) continue;
-        int64_t count = (f->tensors[i].elems + CHUNK_ELEMS - 1) / CHUNK_ELEMS;
+        int64_t count = (f->tensors[i].elems + f->chunk_elems - 1) / f->chunk_elems;
         atomic_store(&f->left[i], count ? count : 1);
         f->chunk_count += count ? count : 1;
         f->progress.items_total++;
@@ -209,7 +213,7 @@ static bool list_chunks(struct flow *f, struct ig_err *err)
     int64_t at = 0;
     for (size_t i = 0; i < n; i++)
         for (int64_t c = 0, count = atomic_load(&f->left[i]); c < count; c++)
-            f->chunks[at++] = (struct chunk){(int64_t)i, c * CHUNK_ELEMS};
+            f->chunks[at++] = (struct chunk){(int64_t)i, c * f->chunk_elems};
     return true;
 }
 
@@ -224,21 +228,32 @@ static bool report_progress(struct flow *f, size_t bytes, bool whole, struct ig_
     return go_on || ig_err_set(err, IG_ERR_CANCELLED, "stopped on request");
 }
 
-/* The chunk in the casts' type, in the thread's buffer. */
-static const void *load_chunk(struct flow *f, int thread, const struct chunk *c, int64_t elems,
-                              struct ig_err *err)
+/* A piece in the casts' type, in the thread's buffer. */
+static const void *load_piece(struct flow *f, int thread, int64_t tensor, int64_t first,
+                              int64_t elems, struct ig_err *err)
 {
-    const struct ig_tensor *source = f->sources[c->tensor], *t = &f->tensors[c->tensor];
+    const struct ig_tensor *source = f->sources[tensor], *t = &f->tensors[tensor];
     size_t size = ig_dtype_bytes(source->dtype);
     unsigned char *raw = f->buffers[thread];
-    if (!ig_store_read(f->store, source, (size_t)c->first * size, (size_t)elems * size, raw, err))
+    if (!ig_store_read(f->store, source, (size_t)first * size, (size_t)elems * size, raw, err))
         return NULL;
     if (source->dtype == t->dtype) return raw;
-    float *wide = (float *)(void *)(raw + (size_t)CHUNK_ELEMS * 8);
-    unsigned char *out = (unsigned char *)(wide + CHUNK_ELEMS);
+    float *wide = (float *)(void *)(raw + (size_t)PIECE_ELEMS * 8);
+    unsigned char *out = (unsigned char *)(wide + PIECE_ELEMS);
     ig_convert_to_f32(&f->convert, source->dtype, raw, wide, elems);
     ig_convert_from_f32(&f->convert, t->dtype, wide, out, elems);
     return out;
+}
+
+static bool put_chunk(struct flow *f, int thread, struct quant_batch *batch, struct ig_err *err)
+{
+    while (batch->fed < batch->elems) {
+        int64_t left = batch->elems - batch->fed, elems = left < PIECE_ELEMS ? left : PIECE_ELEMS;
+        const void *data =
+            load_piece(f, thread, batch->index, batch->first + batch->fed, elems, err);
+        if (!data || !quant__batch_feed(batch, data, elems, err)) return false;
+    }
+    return quant__batch_write(batch, err);
 }
 
 static bool run_chunk(void *user, int thread, int64_t index, struct ig_err *err)
@@ -246,21 +261,30 @@ static bool run_chunk(void *user, int thread, int64_t index, struct ig_err *err)
     struct flow *f = user;
     const struct chunk *c = &f->chunks[index];
     const struct ig_tensor *t = &f->tensors[c->tensor];
-    int64_t elems = t->elems - c->first < CHUNK_ELEMS ? t->elems - c->first : CHUNK_ELEMS;
-    const void *data = load_chunk(f, thread, c, elems, err);
-    if (!data) return false;
+    int64_t left = t->elems - c->first, elems = left < f->chunk_elems ? left : f->chunk_elems;
     struct ig_cast *wanting[IG_OUTPUTS_MAX];
     int count = 0;
     for (int i = 0; i < f->cast_count; i++)
         if (f->wanted[c->tensor] >> i & 1) wanting[count++] = f->casts[i];
-    const struct quant_run run = {c->first, elems, data};
-    if (elems > 0 && !quant__put(wanting, count, c->tensor, run, err)) return false;
+    struct quant_batch batch = {.index = c->tensor, .first = c->first, .elems = elems};
+    bool ok = quant__batch_open(&batch, wanting, count, err) && put_chunk(f, thread, &batch, err);
+    quant__batch_close(&batch);
+    if (!ok) return false;
     bool whole = atomic_fetch_sub(&f->left[c->tensor], 1) == 1;
     for (int i = 0; whole && i < f->cast_count; i++)
         if (f->wanted[c->tensor] >> i & 1 && !f->sinks[i].done(f->sinks[i].self, c->tensor, err))
             return false;
     return report_progress(f, (size_t)elems * ig_dtype_bytes(f->sources[c->tensor]->dtype), whole,
                            err);
+}
+
+/* Codes take about a byte an element; a chunk's are held by each thread for each cast. */
+static void choose_chunk(struct flow *f)
+{
+    int64_t held = (int64_t)ig_pool_size(f->pool) * f->cast_count;
+    f->chunk_elems = CHUNK_ELEMS_MAX;
+    while (f->chunk_elems > CHUNK_ELEMS_MIN && held * f->chunk_elems > CODES_BYTES_MAX)
+        f->chunk_elems /= 2;
 }
 
 static bool make_buffers(struct flow *f, struct ig_err *err)
@@ -276,7 +300,7 @@ static bool make_buffers(struct flow *f, struct ig_err *err)
         widest = size > widest ? size : widest;
     }
     /* With a change of type: raw of up to 8 bytes, f32, and the result of up to 4. */
-    size_t bytes = (size_t)CHUNK_ELEMS * (changes ? 16 : widest);
+    size_t bytes = (size_t)PIECE_ELEMS * (changes ? 16 : widest);
     f->buffers = ig_arena_array(&f->arena, (size_t)ig_pool_size(f->pool), sizeof(*f->buffers));
     if (!f->buffers) return ig_err_nomem(err);
     for (int i = 0; i < ig_pool_size(f->pool); i++)
@@ -287,7 +311,9 @@ static bool make_buffers(struct flow *f, struct ig_err *err)
 static bool stream(struct flow *f, struct ig_err *err)
 {
     f->pool = ig_pool_new(f->job->threads, err);
-    return f->pool && make_buffers(f, err) && list_chunks(f, err) &&
+    if (!f->pool) return false;
+    choose_chunk(f);
+    return make_buffers(f, err) && list_chunks(f, err) &&
            ig_pool_each(f->pool, f->chunk_count, run_chunk, f, err);
 }
 
