@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes tests/golden/merge/: small inputs, recipes, and what the reference programs make of them.
+
+    tools/golden/merge_golden.py yoyo --old old.py --new new.py     (torch, numpy, safetensors)
+    tools/golden/merge_golden.py mergekit                           (mergekit 0.1.5)
+
+NAME.safetensors holds "in.MODEL.TENSOR" and "out.CASE.TENSOR"; NAME.json the cases: parameters (the recipe's
+own text, {N} standing for the path of model N), models, base, bound (relative L2). yoyo: the author's program
+with its arithmetic widened to float64, see yoyo_parity.py. mergekit: mergekit-yaml on Qwen3 models of three
+tiny layers, f32.
+"""
+import argparse
+import itertools
+import json
+import pathlib
+import sys
+import tempfile
+
+import torch
+from safetensors.torch import load_file, save_file
+
+OUT = pathlib.Path(__file__).resolve().parents[2] / "tests/golden/merge"
+
+
+def write(name, inputs, outputs, cases):
+    OUT.mkdir(parents=True, exist_ok=True)
+    tensors = {f"in.{m}.{k}": v.contiguous() for m, model in enumerate(inputs) for k, v in model.items()}
+    tensors |= {f"out.{c}.{k}": v.float().contiguous() for c, result in enumerate(outputs) for k, v in result.items()}
+    save_file(tensors, OUT / f"{name}.safetensors")
+    (OUT / f"{name}.safetensors").chmod(0o644)
+    (OUT / f"{name}.json").write_text(json.dumps({"cases": cases}, indent=1) + "\n")
+    print(f"{len(cases)} cases, {(OUT / (name + '.safetensors')).stat().st_size} bytes")
+
+
+# ---- yoyo ----
+
+def yoyo_inputs():
+    generator = torch.Generator().manual_seed(5)
+    shapes = {"model.layers.0.mlp.up_proj.weight": (10, 16), "model.norm.weight": (17,), "lm_head.weight": (3, 3)}
+    base = {k: 0.02 * torch.randn(s, generator=generator) for k, s in shapes.items()}
+    models = [{k: v + 0.004 * (1 + i) * torch.randn(v.shape, generator=generator) for k, v in base.items()} for i in range(5)]
+    return [{k: v.to(torch.bfloat16).float() for k, v in m.items()} for m in models]
+
+
+def yoyo_cases():
+    for k, center in itertools.product((2, 3, 4, 5), ("geometric_median", "coordinate_median", "anchor")):
+        yield k, "2025-10", center, {}
+        yield k, "2026-01", center, {}
+    for center in ("geometric_median", "coordinate_median"):
+        yield 3, "2025-10", center, {"truncate": "false"}
+        yield 3, "2026-01", center, {"z_start": "zero"}
+        yield 3, "2026-01", center, {"matrix_boost": "true"}
+        yield 3, "2026-01", center, {"sign_align": "{1}"}
+    yield 2, "2026-01", "anchor", {"matrix_boost": "true"}
+
+
+def converged(author, tensors):
+    """Whether the author's Weiszfeld, which stops after 100 rounds or at a step of 1e-6, is at its limit."""
+    rows = torch.stack([t.double().flatten() for t in tensors])
+    u = rows / (rows.square().mean(1, keepdim=True).add(1e-8).sqrt().clamp(min=1e-6) + 1e-8)
+    near, far = author.geometric_median(u), author.geometric_median(u, max_iter=100000, tol=1e-14)
+    return ((near - far).norm() / far.norm()).item() < 2e-7
+
+
+def make_yoyo(args):
+    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    import yoyo_parity
+
+    authors = {"2025-10": yoyo_parity.load_author(args.old, True), "2026-01": yoyo_parity.load_author(args.new, True)}
+    inputs, outputs, cases = yoyo_inputs(), [], []
+    for k, variant, center, extra in yoyo_cases():
+        result, bound = {}, 2e-6
+        for name in inputs[0]:
+            tensors = [m[name] for m in inputs[:k]]
+            options = dict(extra)
+            if "sign_align" in options:
+                options["sign_align"] = 2
+            result[name] = yoyo_parity.run_author(authors[variant], tensors, name, variant, center, options)
+            if center == "geometric_median" and k > 2 and not converged(authors[variant], tensors):
+                bound = 2e-5
+        if "matrix_boost" in extra:
+            bound = 1e-4
+        lines = [f'variant: "{variant}"', f"center: {center}"] + [f"{key}: {value}" for key, value in extra.items()]
+        recipe = "merge_method: yoyo_fusion\nmodels:\n" + "".join(f"  - model: {{{i}}}\n" for i in range(k))
+        recipe += "base_model: {0}\n" * (center == "anchor") + "parameters:\n" + "".join(f"  {line}\n" for line in lines)
+        outputs.append(result)
+        cases.append({"recipe": recipe, "bound": bound})
+    write("yoyo", inputs, outputs, cases)
+
+
+# ---- mergekit ----
+
+LINEAR = "merge_method: linear\nmodels:\n"
+MERGEKIT = [
+    LINEAR + "  - model: {0}\n    parameters: {weight: 0.6}\n  - model: {1}\n    parameters: {weight: 0.4}\n",
+    LINEAR + "  - model: {0}\n    parameters: {weight: 3}\n  - model: {1}\n    parameters: {weight: 1}\n  - model: {2}\n"
+    "parameters: {weight: 0.5}\n",
+    LINEAR + "  - model: {0}\n    parameters: {weight: 0.7}\n  - model: {1}\n    parameters: {weight: 0.7}\nparameters: {normalize: false}\n",
+    LINEAR + "  - model: {0}\n    parameters:\n      weight:\n        - filter: mlp\n          value: [0, 0.25, 1]\n        - value: 0.8\n"
+    "  - model: {1}\n    parameters:\n      weight:\n        - filter: self_attn\n          value: [1.0, 0.5]\n        - filter: norm\n          value: 0.1\n"
+    "parameters: {weight: 0.3}\n",
+    "merge_method: slerp\nbase_model: {0}\nmodels:\n  - model: {0}\n  - model: {1}\nparameters: {t: 0.35}\n",
+    "merge_method: slerp\nbase_model: {1}\nmodels:\n  - model: {0}\n  - model: {1}\nparameters:\n  t:\n    - filter: self_attn\n"
+    "      value: [0, 0.5, 0.3, 0.7, 1]\n    - filter: mlp\n      value: [1, 0.5, 0.7, 0.3, 0]\n    - value: 0.5\n",
+    "merge_method: slerp\nbase_model: {0}\nmodels:\n  - model: {3}\nparameters: {t: 0.5}\n",
+]
+CONFIG = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 4, "intermediate_size": 5, "num_hidden_layers": 3,
+          "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 2, "vocab_size": 5, "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
+          "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": False, "torch_dtype": "float32", "attention_bias": False}
+
+
+def tiny_models(count):
+    import transformers
+
+    models = []
+    for i in range(count):
+        torch.manual_seed(100 + i)
+        model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**CONFIG))
+        state = {k: (v + 0.3 * torch.randn_like(v)).float().clone() for k, v in model.state_dict().items()}
+        models.append(state)
+    # Nearly parallel to the first: slerp turns into lerp.
+    models.append({k: v * 1.5 + 1e-3 * torch.randn_like(v) for k, v in models[0].items()})
+    return models
+
+
+def make_mergekit(args):
+    import yaml
+    from mergekit.config import MergeConfiguration
+    from mergekit.merge import run_merge
+    from mergekit.options import MergeOptions
+
+    torch.set_grad_enabled(False)
+    inputs, outputs = tiny_models(3), []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [pathlib.Path(folder) / f"m{i}" for i in range(len(inputs))]
+        for path, model in zip(paths, inputs):
+            path.mkdir()
+            save_file(model, path / "model.safetensors", metadata={"format": "pt"})
+            (path / "config.json").write_text(json.dumps(CONFIG))
+        for number, recipe in enumerate(MERGEKIT):
+            text = recipe
+            for i, path in enumerate(paths):
+                text = text.replace("{%d}" % i, str(path))
+            out = pathlib.Path(folder) / f"out{number}"
+            run_merge(MergeConfiguration.model_validate(yaml.safe_load(text)), str(out),
+                      MergeOptions(copy_tokenizer=False, write_model_card=False, allow_crimes=False, quiet=True))
+            result = {}
+            for shard in out.glob("*.safetensors"):
+                result |= load_file(shard)
+            outputs.append(result)
+    write("mergekit", inputs, outputs, [{"recipe": r, "bound": 5e-7} for r in MERGEKIT])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["yoyo", "mergekit"])
+    parser.add_argument("--old")
+    parser.add_argument("--new")
+    args = parser.parse_args()
+    (make_yoyo if args.what == "yoyo" else make_mergekit)(args)
+
+
+if __name__ == "__main__":
+    main()
