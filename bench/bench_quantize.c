@@ -41,7 +41,8 @@ int main(int argc, char **argv)
         .threads = threads,
         .force = true,
     };
-    ok = ok && (back ? ig_dequantize(argv[1], argv[2], dtype, true, threads, NULL, &report, &err)
+    const struct ig_dequant_job plain = {argv[1], argv[2], dtype, threads, true};
+    ok = ok && (back ? ig_dequantize(&plain, NULL, &report, &err)
                      : ig_quantize(&job, NULL, &report, &err));
     if (ok)
         printf("{\"case\": \"%s%s\", \"seconds\": %.3f, \"input_bytes\": %llu, \"output_bytes\": "

@@ -28,8 +28,12 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     static const enum ig_dtype dtype_of[] = {IG_BF16, IG_F16, IG_F32};
     const struct args *args = arguments;
     struct ig_job_report report = {0};
-    return ig_dequantize(args->model, args->out, dtype_of[args->dtype], args->force,
-                         (int)args->threads, watch, &report, err) &&
+    const struct ig_dequant_job job = {.model = args->model,
+                                       .out = args->out,
+                                       .dtype = dtype_of[args->dtype],
+                                       .threads = (int)args->threads,
+                                       .force = args->force};
+    return ig_dequantize(&job, watch, &report, err) &&
            cli_print_report(&report, args->out, args->common.json, err);
 }
 

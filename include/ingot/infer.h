@@ -46,10 +46,10 @@ IG_MUST_CHECK bool ig_session_logits_all(struct ig_session *session, const int32
 /* ---- sampling and generation ---- */
 
 struct ig_sampling {
-    double temperature; /* 0: greedy */
-    double top_p;       /* 1: off */
-    double min_p;       /* 0: off */
-    int64_t top_k;      /* 0: off */
+    double temperature;        /* 0: greedy */
+    double top_p;              /* 1: off */
+    double min_p;              /* 0: off */
+    int64_t top_k;             /* 0: off */
     double repetition_penalty; /* 1: off; over the last repetition_window tokens */
     int64_t repetition_window;
     uint64_t seed;
@@ -60,7 +60,8 @@ struct ig_generate_job {
     int64_t tokens_max;
     struct ig_sampling sampling;
     bool ignore_eos;
-    /* Called for each new token, in order; false stops (IG_ERR_CANCELLED is not set). May be NULL. */
+    /* Called for each new token, in order; false stops (IG_ERR_CANCELLED is not set). May be NULL.
+     */
     bool (*on_token)(void *user, int32_t token, double logprob);
     void *user;
 };

@@ -27,7 +27,8 @@ struct ig_merge_job {
 };
 
 struct ig_merge;
-/* Opens inputs, resolves every parameter for every tensor, sizes memory and disk. Writes nothing. */
+/* Opens inputs, resolves every parameter for every tensor, sizes memory and disk. Writes nothing.
+ */
 IG_MUST_CHECK bool ig_merge_plan(const struct ig_merge_job *job, const struct ig_watch *watch,
                                  struct ig_merge **out, struct ig_err *err);
 /* The plan in words (or JSON): tensors, inputs, method, memory and disk needed. */

@@ -107,9 +107,14 @@ IG_MUST_CHECK bool ig_quantize_plan(const struct ig_quant_job *job, int index, s
 /* Streams MODEL once, writes every recipe's folder. */
 IG_MUST_CHECK bool ig_quantize(const struct ig_quant_job *job, const struct ig_watch *watch,
                                struct ig_job_report *report, struct ig_err *err);
-/* Quantised folder back to plain weights of `dtype` (F32, F16 or BF16), as mlx_lm.convert -d. */
-IG_MUST_CHECK bool ig_dequantize(const char *model, const char *out, enum ig_dtype dtype,
-                                 bool force, int threads, const struct ig_watch *watch,
+struct ig_dequant_job {
+    const char *model, *out;
+    enum ig_dtype dtype; /* of the weights written */
+    int threads;         /* 0: one for each core */
+    bool force;
+};
+/* Quantised folder back to plain weights, as mx.dequantize gives them. */
+IG_MUST_CHECK bool ig_dequantize(const struct ig_dequant_job *job, const struct ig_watch *watch,
                                  struct ig_job_report *report, struct ig_err *err);
 
 /* How a tensor of a folder is stored: the codec when it is the packed weight of a quantised module

@@ -14,8 +14,10 @@ struct ig_ids {
 };
 void ig_ids_release(struct ig_ids *ids);
 
-/* PATH: a tokenizer.json, or a model folder that holds one (then tokenizer_config.json is read too). */
-IG_MUST_CHECK bool ig_tokenizer_open(const char *path, struct ig_tokenizer **out, struct ig_err *err);
+/* PATH: a tokenizer.json, or a model folder that holds one (then tokenizer_config.json is read
+ * too). */
+IG_MUST_CHECK bool ig_tokenizer_open(const char *path, struct ig_tokenizer **out,
+                                     struct ig_err *err);
 IG_MUST_CHECK bool ig_tokenizer_parse(struct ig_slice json, const char *name,
                                       struct ig_tokenizer **out, struct ig_err *err);
 void ig_tokenizer_close(struct ig_tokenizer *tokenizer);

@@ -2,8 +2,8 @@
  * shape — a decoder's numbers out of config.json. Foreign: every number has a range, so that no
  * product of two of them overflows, and what the engine would get wrong is refused by name.
  *
- * transformers 5 moves rope_theta and rope_scaling into rope_parameters; both are read. Defaults are
- * those of transformers' Qwen3Config. YaRN: the factor and betas as in transformers'
+ * transformers 5 moves rope_theta and rope_scaling into rope_parameters; both are read. Defaults
+ * are those of transformers' Qwen3Config. YaRN: the factor and betas as in transformers'
  * modeling_rope_utils (mlx-lm agrees on dense models). */
 #include "arch/arch_internal.h"
 
@@ -37,8 +37,8 @@ static bool read_int(const struct ig_json *config, const struct field *f, struct
     if (!ig_json_int(node, &value))
         return ig_err_set(err, IG_ERR_DATA, "config.json: '%s' is not an integer", f->key);
     if (value < f->min || value > f->max)
-        return ig_err_set(err, IG_ERR_DATA, "config.json: '%s' is %lld, outside %lld to %lld", f->key,
-                          (long long)value, (long long)f->min, (long long)f->max);
+        return ig_err_set(err, IG_ERR_DATA, "config.json: '%s' is %lld, outside %lld to %lld",
+                          f->key, (long long)value, (long long)f->min, (long long)f->max);
     *f->out = value;
     return true;
 }
@@ -50,8 +50,8 @@ static bool read_real(const struct ig_json *object, const char *key, double pres
     *out = preset;
     if (!node || node->type == IG_JSON_NULL) return true;
     if (!ig_json_real(node, out) || !(*out >= min && *out <= max))
-        return ig_err_set(err, IG_ERR_DATA, "config.json: '%s' is not a number from %g to %g", key, min,
-                          max);
+        return ig_err_set(err, IG_ERR_DATA, "config.json: '%s' is not a number from %g to %g", key,
+                          min, max);
     return true;
 }
 
@@ -156,8 +156,7 @@ static bool refuse_others(const struct ig_json *config, struct ig_err *err)
 static bool read_experts(const struct ig_json *config, struct ig_model_shape *s, struct ig_err *err)
 {
     /* transformers 5 writes num_local_experts. */
-    const char *key =
-        ig_json_get(config, "num_experts") ? "num_experts" : "num_local_experts";
+    const char *key = ig_json_get(config, "num_experts") ? "num_experts" : "num_local_experts";
     const struct field fields[] = {
         {key, &s->experts, 1, EXPERTS_MAX, -1},
         {"num_experts_per_tok", &s->experts_used, 1, EXPERTS_MAX, -1},
@@ -166,7 +165,8 @@ static bool read_experts(const struct ig_json *config, struct ig_model_shape *s,
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         if (!read_int(config, &fields[i], err)) return false;
     if (s->experts_used > s->experts)
-        return ig_err_set(err, IG_ERR_DATA, "config.json: num_experts_per_tok is %lld of %lld experts",
+        return ig_err_set(err, IG_ERR_DATA,
+                          "config.json: num_experts_per_tok is %lld of %lld experts",
                           (long long)s->experts_used, (long long)s->experts);
     return true;
 }

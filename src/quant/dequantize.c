@@ -226,27 +226,26 @@ static bool stream(struct melt *m, int threads, struct ig_err *err)
     return ig_pool_each(m->pool, m->chunk_count, run_chunk, m, err);
 }
 
-static bool write_model(struct melt *m, const char *model, const char *out, bool force, int threads,
-                        struct ig_err *err)
+static bool write_model(struct melt *m, const struct ig_dequant_job *job, struct ig_err *err)
 {
     const struct ig_writer_plan plan = {
-        .out = out,
+        .out = job->out,
         .tensors = m->tensors,
         .count = m->count,
         .layout = IG_LAYOUT_MLX,
         .total_parameters = m->parameters,
         .index_always = true,
         .fingerprint = ig_slice_of(ig_store_fingerprint(m->store)),
-        .force = force,
+        .force = job->force,
     };
     struct ig_buf config = {0};
     struct ig_json_doc *generation = NULL;
     bool ok =
-        quant__generation(model, m->watch, &generation, err) &&
+        quant__generation(job->model, m->watch, &generation, err) &&
         quant__config(ig_store_config(m->store), generation ? ig_json_doc_root(generation) : NULL,
                       NULL, m->dtype, &config, err) &&
-        ig_writer_open(&plan, &m->writer, err) && stream(m, threads, err) &&
-        ig_writer_carry(m->writer, model, err) &&
+        ig_writer_open(&plan, &m->writer, err) && stream(m, job->threads, err) &&
+        ig_writer_carry(m->writer, job->model, err) &&
         ig_writer_add(m->writer, "config.json", ig_buf_view(&config), err) &&
         ig_writer_finish(m->writer, err);
     ig_buf_release(&config);
@@ -266,15 +265,15 @@ static void fill_report(const struct melt *m, const char *out, struct ig_job_rep
                   (double)ig_dtype_bytes(m->dtype) * 8);
 }
 
-bool ig_dequantize(const char *model, const char *out, enum ig_dtype dtype, bool force, int threads,
-                   const struct ig_watch *watch, struct ig_job_report *report, struct ig_err *err)
+bool ig_dequantize(const struct ig_dequant_job *job, const struct ig_watch *watch,
+                   struct ig_job_report *report, struct ig_err *err)
 {
     double start = ig_clock_seconds();
-    struct melt m = {.dtype = dtype, .watch = watch, .progress = {.phase = "dequantize"}};
+    struct melt m = {.dtype = job->dtype, .watch = watch, .progress = {.phase = "dequantize"}};
     pthread_mutex_init(&m.lock, NULL);
     *report = (struct ig_job_report){0};
-    bool ok = open_source(&m, model, err) && write_model(&m, model, out, force, threads, err);
-    if (ok) fill_report(&m, out, report);
+    bool ok = open_source(&m, job->model, err) && write_model(&m, job, err);
+    if (ok) fill_report(&m, job->out, report);
     ig_writer_close(m.writer);
     for (int i = 0; m.buffers && i < ig_pool_size(m.pool); i++)
         free(m.buffers[i]);

@@ -7,7 +7,7 @@ struct dtype_facts {
     const char *name;       /* safetensors */
     const char *torch_name; /* what recipes and config.json say */
     size_t bits;
-    bool is_float;          /* merge and quantise can read it */
+    bool is_float; /* merge and quantise can read it */
 };
 
 static const struct dtype_facts facts[IG_DTYPE_COUNT] = {

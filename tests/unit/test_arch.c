@@ -56,7 +56,8 @@ static void places_are_as_expected(void **state)
         {"qwen3_moe", "model.layers.2.mlp.gate.weight", IG_ROLE_ROUTER, 2, -1, true},
         {"qwen3_next", "model.layers.2.linear_attn.A_log", IG_ROLE_OTHER, 2, -1, false},
         {"qwen3_next", "model.layers.2.linear_attn.conv1d.weight", IG_ROLE_OTHER, 2, -1, false},
-        {"qwen3_next", "model.layers.2.linear_attn.in_proj_ba.weight", IG_ROLE_ATTENTION, 2, -1, true},
+        {"qwen3_next", "model.layers.2.linear_attn.in_proj_ba.weight", IG_ROLE_ATTENTION, 2, -1,
+         true},
         {"qwen3_next", "model.layers.2.mlp.shared_expert_gate.weight", IG_ROLE_ROUTER, 2, -1, true},
         {"generic", "transformer.wte.weight", IG_ROLE_EMBED, -1, -1, true},
         {"generic", "transformer.h.4.attn.c_attn.weight", IG_ROLE_ATTENTION, 4, -1, true},
@@ -93,14 +94,25 @@ static void order_is_the_models(void **state)
 {
     (void)state;
     static const char *const want[] = {
-        "model.embed_tokens.weight", "model.embed_tokens.scales", "model.embed_tokens.biases",
-        "model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.q_proj.bias",
-        "model.layers.0.self_attn.o_proj.weight", "model.layers.0.self_attn.q_norm.weight",
-        "model.layers.0.mlp.gate_proj.weight", "model.layers.0.mlp.down_proj.weight",
-        "model.layers.0.mlp.up_proj.weight", "model.layers.0.input_layernorm.weight",
-        "model.layers.0.post_attention_layernorm.weight", "model.layers.0.surprise.weight",
-        "model.layers.2.mlp.gate_proj.weight", "model.layers.10.mlp.gate_proj.weight",
-        "model.norm.weight", "lm_head.weight", "lm_head.scales", "something.else",
+        "model.embed_tokens.weight",
+        "model.embed_tokens.scales",
+        "model.embed_tokens.biases",
+        "model.layers.0.self_attn.q_proj.weight",
+        "model.layers.0.self_attn.q_proj.bias",
+        "model.layers.0.self_attn.o_proj.weight",
+        "model.layers.0.self_attn.q_norm.weight",
+        "model.layers.0.mlp.gate_proj.weight",
+        "model.layers.0.mlp.down_proj.weight",
+        "model.layers.0.mlp.up_proj.weight",
+        "model.layers.0.input_layernorm.weight",
+        "model.layers.0.post_attention_layernorm.weight",
+        "model.layers.0.surprise.weight",
+        "model.layers.2.mlp.gate_proj.weight",
+        "model.layers.10.mlp.gate_proj.weight",
+        "model.norm.weight",
+        "lm_head.weight",
+        "lm_head.scales",
+        "something.else",
     };
     enum { COUNT = sizeof want / sizeof want[0] };
     const char *got[COUNT];
@@ -135,32 +147,43 @@ static bool read_shape(const char *arch, const char *json, struct ig_model_shape
 }
 
 #define DENSE                                                                                      \
-    "\"model_type\":\"qwen3\",\"num_hidden_layers\":4,\"hidden_size\":64,\"num_attention_heads\":8," \
-    "\"num_key_value_heads\":2,\"intermediate_size\":96,\"vocab_size\":512,\"hidden_act\":\"silu\""
+    "\"model_type\":\"qwen3\",\"num_hidden_layers\":4,\"hidden_size\":64,\"num_attention_heads\":" \
+    "8,"                                                                                           \
+    "\"num_key_value_heads\":2,\"intermediate_size\":96,\"vocab_size\":512,\"hidden_act\":"        \
+    "\"silu\""
 
 static void shape_reads_both_forms_of_rope(void **state)
 {
     (void)state;
     struct ig_err err = {0};
     struct ig_model_shape s;
-    check_ok(read_shape("qwen3", "{" DENSE ",\"head_dim\":16,\"rope_theta\":1000000,"
+    check_ok(read_shape("qwen3",
+                        "{" DENSE ",\"head_dim\":16,\"rope_theta\":1000000,"
                         "\"rope_scaling\":null,\"tie_word_embeddings\":true,\"rms_norm_eps\":1e-06,"
-                        "\"max_position_embeddings\":40960}", &s, &err), &err);
+                        "\"max_position_embeddings\":40960}",
+                        &s, &err),
+             &err);
     assert_int_equal(s.layers, 4);
     assert_int_equal(s.head_dim, 16);
     assert_int_equal(s.kv_heads, 2);
     assert_int_equal(s.rope, IG_ROPE_PLAIN);
     assert_true(s.rope_theta == 1e6 && s.tied && s.norm_eps == 1e-6 && s.qk_norm);
-    check_ok(read_shape("qwen3", "{" DENSE ",\"rope_parameters\":{\"rope_theta\":5e6,"
+    check_ok(read_shape("qwen3",
+                        "{" DENSE ",\"rope_parameters\":{\"rope_theta\":5e6,"
                         "\"rope_type\":\"yarn\",\"factor\":4.0,"
-                        "\"original_max_position_embeddings\":32768}}", &s, &err), &err);
+                        "\"original_max_position_embeddings\":32768}}",
+                        &s, &err),
+             &err);
     assert_int_equal(s.rope, IG_ROPE_YARN);
     assert_int_equal(s.rope_original_context, 32768);
     assert_int_equal(s.head_dim, 128);
     assert_true(s.rope_theta == 5e6 && s.rope_factor == 4 && s.rope_beta_fast == 32);
     assert_true(s.rope_attention > 1.138629 && s.rope_attention < 1.13863);
-    check_ok(read_shape("qwen3_moe", "{" DENSE ",\"num_local_experts\":128,\"num_experts_per_tok\":8,"
-                        "\"moe_intermediate_size\":768}", &s, &err), &err);
+    check_ok(read_shape("qwen3_moe",
+                        "{" DENSE ",\"num_local_experts\":128,\"num_experts_per_tok\":8,"
+                        "\"moe_intermediate_size\":768}",
+                        &s, &err),
+             &err);
     assert_int_equal(s.experts, 128);
 }
 
@@ -180,7 +203,8 @@ static void shape_refuses_bad_configs(void **state)
         {"{\"num_hidden_layers\":1e300}", "'num_hidden_layers' is not an integer", IG_ERR_DATA},
         {"{" DENSE ",\"num_key_value_heads\":3}", "8 attention heads cannot share 3", IG_ERR_DATA},
         {"{" DENSE ",\"head_dim\":15}", "'head_dim' is 15, an odd number", IG_ERR_DATA},
-        {"{" DENSE ",\"rms_norm_eps\":-1}", "'rms_norm_eps' is not a number from 0 to 1", IG_ERR_DATA},
+        {"{" DENSE ",\"rms_norm_eps\":-1}", "'rms_norm_eps' is not a number from 0 to 1",
+         IG_ERR_DATA},
         {"{" DENSE ",\"rope_theta\":0}", "'rope_theta' is not a number from", IG_ERR_DATA},
         {"{" DENSE ",\"tie_word_embeddings\":1}", "is not true or false", IG_ERR_DATA},
         {"{" DENSE ",\"hidden_act\":\"gelu\"}", "hidden_act 'gelu' is not supported",

@@ -236,6 +236,28 @@ static void unpack_is_ref_on_every_isa(void **state)
     each_isa(check_unpack);
 }
 
+/* One tile of n rows of weights, `lanes` of the lanes in use, against sums taken one by one. */
+static void check_tile(const struct ig_matmul_ops *ops, int n, int lanes)
+{
+    int64_t depth = 1 + draw() % 70, step = ops->lanes;
+    float *x = floats(depth * step), *w = floats(n * (depth + 3)), *y = floats(n * step);
+    float *old = floats(n * step);
+    memcpy(old, y, (size_t)(n * step) * sizeof *y);
+    bool add = n % 2;
+    int64_t row = add ? depth + 3 : 1, col = add ? 1 : n; /* w as rows, or as columns */
+    ops->tile(&(struct ig_tile){x, w, y, row, col, depth, ops->lanes, lanes, n, add});
+    for (int i = 0; i < n; i++) {
+        for (int l = 0; l < ops->lanes; l++) {
+            float sum = add ? old[i * step + l] : 0.0F;
+            for (int64_t k = 0; k < depth; k++)
+                sum = fmaf(x[k * step + l], w[i * row + k * col], sum);
+            if (l >= lanes) sum = old[i * step + l];
+            assert_true(sum == y[i * step + l]);
+        }
+    }
+    free(x), free(w), free(y), free(old);
+}
+
 static void tile_sums_in_order(void **state)
 {
     (void)state;
@@ -244,26 +266,8 @@ static void tile_sums_in_order(void **state)
         struct ig_matmul_ops ops;
         IG_OPS_FILL(matmul, &ops, (enum ig_isa)isa);
         for (int lanes = 16; lanes <= ops.lanes; lanes += 16)
-            for (int n = 1; n <= 19; n += 3) {
-                int64_t depth = 1 + draw() % 70, step = ops.lanes;
-                float *x = floats(depth * step), *w = floats(n * (depth + 3)),
-                      *y = floats(n * step);
-                float *old = floats(n * step);
-                memcpy(old, y, (size_t)(n * step) * sizeof *y);
-                bool add = n % 2;
-                /* w as rows, or as columns */
-                int64_t row = add ? depth + 3 : 1, col = add ? 1 : n;
-                ops.tile(&(struct ig_tile){x, w, y, row, col, depth, ops.lanes, lanes, n, add});
-                for (int i = 0; i < n; i++)
-                    for (int l = 0; l < ops.lanes; l++) {
-                        float sum = add ? old[i * step + l] : 0.0F;
-                        for (int64_t k = 0; k < depth; k++)
-                            sum = fmaf(x[k * step + l], w[i * row + k * col], sum);
-                        if (l >= lanes) sum = old[i * step + l];
-                        assert_true(sum == y[i * step + l]);
-                    }
-                free(x), free(w), free(y), free(old);
-            }
+            for (int n = 1; n <= 19; n += 3)
+                check_tile(&ops, n, lanes);
     }
 }
 

@@ -178,8 +178,9 @@ static void bad_jobs_are_refused(void **state)
     job.model = scratch("one-q4");
     check_fails(ig_quantize(&job, NULL, &report, &err), &err, IG_ERR_UNSUPPORTED,
                 "quantised already");
-    check_fails(ig_dequantize(model, scratch("plain"), IG_BF16, false, 1, NULL, &report, &err),
-                &err, IG_ERR_USAGE, "is not quantised: its config.json has no 'quantization'");
+    const struct ig_dequant_job back = {model, scratch("plain"), IG_BF16, 1, false};
+    check_fails(ig_dequantize(&back, NULL, &report, &err), &err, IG_ERR_USAGE,
+                "is not quantised: its config.json has no 'quantization'");
     assert_false(ig_path_exists(scratch("twice")));
     assert_false(ig_path_exists(scratch("again.partial")));
 }
@@ -212,16 +213,14 @@ static void back_and_forth_is_stable(void **state)
     (void)state;
     struct ig_err err = {0};
     struct ig_job_report report;
-    check_ok(ig_dequantize(scratch("one-mxfp4"), scratch("plain"), IG_BF16, false, 2, NULL, &report,
-                           &err),
-             &err);
+    struct ig_dequant_job back = {scratch("one-mxfp4"), scratch("plain"), IG_BF16, 2, false};
+    check_ok(ig_dequantize(&back, NULL, &report, &err), &err);
     assert_int_equal(report.outputs[0].bytes, report.output_bytes);
     struct ig_quant_job job = job_of("forth", 2, 1);
     job.model = scratch("plain");
     cast(&job);
-    check_ok(
-        ig_dequantize(scratch("forth"), scratch("back"), IG_BF16, false, 3, NULL, &report, &err),
-        &err);
+    back = (struct ig_dequant_job){scratch("forth"), scratch("back"), IG_BF16, 3, false};
+    check_ok(ig_dequantize(&back, NULL, &report, &err), &err);
     same_folders("plain", "back");
 }
 

@@ -4,7 +4,7 @@
 #include "tensor/codecs/codec.h"
 #include "tensor/kernels/scalar.h"
 
-#define CODEC_BLOCK      4096 /* elements at a time: 16 KiB of f32, which stays in the first cache */
+#define CODEC_BLOCK      4096 /* elements at a time: 16 KiB of f32 stay in the first cache */
 #define CODEC_GROUPS_MAX (CODEC_BLOCK / 16)
 
 /* One block on its way. */
