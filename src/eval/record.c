@@ -57,12 +57,14 @@ static struct ig_json text_member(const char *key, struct ig_slice text)
 }
 
 /* The row as the harness has it: hellaswag's with what its process_docs adds. */
-static bool row_tree(const struct eval_part *part, int64_t doc_id, struct ig_arena *arena,
-                     struct ig_json *out, struct ig_err *err)
+static bool row_tree(const struct eval_part *part, const struct ig_json *columns, int64_t doc_id,
+                     struct ig_arena *arena, struct ig_json *out, struct ig_err *err)
 {
     struct ig_json *row;
     struct eval_doc doc;
-    if (!eval__rows_read(&part->rows, part->task, doc_id, arena, &row, &doc, err)) return false;
+    if (!eval__rows_read(&part->rows, part->task, doc_id, arena, &row, &doc, err) ||
+        !eval__columns_apply(columns, row, arena, err))
+        return false;
     *out = *row;
     if (!part->task->adds_fields) return true;
     struct ig_json *members = ig_arena_array(arena, (size_t)row->count + 3, sizeof *members);
@@ -124,7 +126,7 @@ static bool write_item(struct record_part *part, const struct eval_part *rows,
 {
     struct ig_json doc;
     struct ig_buf *out = &part->lines, text = {0};
-    if (!row_tree(rows, item->doc, arena, &doc, err)) return false;
+    if (!row_tree(rows, &part->columns, item->doc, arena, &doc, err)) return false;
     ig_buf_printf(out, "{\"doc_id\": %lld, \"doc\": ", (long long)item->doc);
     write_spaced(out, &doc);
     ig_buf_text(out, ", \"target\": ");
@@ -211,12 +213,14 @@ bool ig_eval_record_open(const struct ig_eval_set *set, const struct ig_eval_rec
                  strftime(r->time, sizeof r->time, "%Y-%m-%dT%H-%M-%S.000000", &utc)) ||
                 ig_err_set(err, IG_ERR_USAGE, "the time is out of range"));
     ok = ok && ig_path_join(r->folder, job->dir, name, err) && make_folders(r->folder, err);
+    for (int t = 0; ok && t < set->count; t++) {
+        ig_sha256_init(&r->parts[t].hash);
+        ok = eval__columns_read(&set->parts[t].rows, &r->arena, &r->parts[t].columns, err);
+    }
     if (!ok) {
         ig_eval_record_close(r);
         return false;
     }
-    for (int t = 0; t < set->count; t++)
-        ig_sha256_init(&r->parts[t].hash);
     *out = r;
     return true;
 }
@@ -227,5 +231,6 @@ void ig_eval_record_close(struct ig_eval_record *record)
     for (int t = 0; record->parts && t < record->set->count; t++)
         ig_buf_release(&record->parts[t].lines);
     free(record->parts);
+    ig_arena_release(&record->arena);
     free(record);
 }

@@ -157,7 +157,10 @@ static void put_config(struct ig_json_writer *w, const struct ig_eval_record *re
     ig_json_close(w, '}');
     put_text(w, "git_hash", NULL);
     put_int(w, "date", record->job.now);
+    put_text(w, "pretty_env_info", "ingot " INGOT_VERSION);
+    put_text(w, "transformers_version", NULL);
     put_text(w, "lm_eval_version", HARNESS_VERSION);
+    put_text(w, "upper_git_hash", NULL);
 }
 
 static void put_tokenizer(struct ig_json_writer *w, const struct ig_tokenizer *tokenizer,

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Log-likelihoods and metrics of lm-evaluation-harness and mlx_lm.evaluate for a model and local rows.
 
-    eval_scores.py MODEL ROWS OUT --modes hf,hf-chat,hf-shots,mlx,mlx-chat,mlx-shots [--limit N] [--files]
+    eval_scores.py MODEL ROWS OUT --modes hf,hf-chat,hf-shots,mlx,mlx-chat,mlx-shots [--limit N] [--items N] [--files]
 
 ROWS as for eval_requests.py. Writes OUT/MODE.jsonl: for each task a line with its metrics, then a line for
-each item. --files also keeps what the harness itself writes (results_*.json, samples_*.jsonl) and prints.
+each item (of each task the first --items only). The committed files: fixtures/models/base on fixtures/tasks,
+--limit 16 --items 8; long.jsonl: mode hf on tests/golden/eval/long. --files also keeps what the harness itself writes (results_*.json, samples_*.jsonl) and prints.
 Golden files were made with lm-eval 0.4.13 (hf: f32 on the CPU) and mlx-lm 0.32 (CPU), CPython 3.11.
 """
 import argparse
@@ -58,11 +59,11 @@ def keep_files(tracker, result, out):
     pathlib.Path(out, "table.txt").write_text(make_table(result))
 
 
-def lines(result):
+def lines(result, items):
     for name, values in result["results"].items():
         yield {"task": name, **{key.split(",")[0]: value for key, value in values.items()
                                 if key.endswith(",none") and not isinstance(value, str)}}
-        for sample in result["samples"][name]:
+        for sample in result["samples"][name][:items]:
             yield {"task": name, "doc": sample["doc_id"], "acc": sample["acc"],
                    "logprobs": [round(one[0], 6) for one in sample["filtered_resps"]],
                    "greedy": [bool(one[1]) for one in sample["filtered_resps"]]}
@@ -75,6 +76,7 @@ def main():
     parser.add_argument("out")
     parser.add_argument("--modes", default="hf")
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--items", type=int)
     parser.add_argument("--files", action="store_true")
     args = parser.parse_args()
     for mode in args.modes.split(","):
@@ -82,7 +84,7 @@ def main():
             files = pathlib.Path(args.out, mode) if args.files else None
             result = evaluate(args.model, mode, task_files(args.rows, folder), args.limit, files)
         with open(pathlib.Path(args.out, f"{mode}.jsonl"), "w", encoding="utf-8") as out:
-            for line in lines(result):
+            for line in lines(result, args.items):
                 out.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
