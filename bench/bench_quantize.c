@@ -28,7 +28,7 @@ int main(int argc, char **argv)
         return 2;
     }
     bool ok = true;
-    enum ig_dtype dtype;
+    enum ig_dtype dtype = IG_BF16;
     int threads = getenv("THREADS") ? atoi(getenv("THREADS")) : 0;
     bool back = count == 1 && ig_dtype_find(ig_slice_of(argv[3]), &dtype);
     for (int i = 0; ok && !back && i < count; i++)

@@ -113,7 +113,7 @@ struct ig_dequant_job {
     int threads;         /* 0: one for each core */
     bool force;
 };
-/* Quantised folder back to plain weights, as mx.dequantize gives them. */
+/* Quantised folder back to plain weights, as mlx_lm.convert -d. */
 IG_MUST_CHECK bool ig_dequantize(const struct ig_dequant_job *job, const struct ig_watch *watch,
                                  struct ig_job_report *report, struct ig_err *err);
 
