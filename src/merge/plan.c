@@ -302,6 +302,8 @@ static bool resolve(struct planner *p, struct merge_task *task, double t, struct
         const struct merge_method *method = m->recipe->method;
         if (!method->check || method->check(&task->job, &p->notes, err)) return true;
         ig_err_within(err, "tensor '" IG_SLICE_FMT "'", IG_SLICE_ARG(task->job.tensor->name));
+        if (err->code == IG_ERR_USAGE)
+            err->code = IG_ERR_DATA; /* the recipe's fault, not the command's */
     }
     return ig_err_within(err, "%s", m->recipe->name);
 }

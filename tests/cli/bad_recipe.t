@@ -43,8 +43,7 @@ Broken recipes: line and column, and what to do.
   [1]
   $ recipe "merge_method: linear\n${models}parameters: {weight: 0}\n"
   ingot merge: r.yaml: tensor 'model.embed_tokens.weight': the weights sum to 0: nothing to divide by (normalize: false sums without)
-  'ingot merge --help' tells more
-  [2]
+  [1]
   $ recipe ""
   ingot merge: r.yaml: the file is empty
   [1]

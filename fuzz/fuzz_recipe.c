@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fuzz_target.h"
+#include "ingot/merge.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct ig_err err;
+    struct ig_recipe *recipe;
+    if (ig_recipe_parse(ig_slice_make(data, size), "fuzz", &recipe, &err)) ig_recipe_free(recipe);
+    return 0;
+}
