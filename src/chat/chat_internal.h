@@ -79,7 +79,8 @@ struct value {
 
 struct seq {
     struct value *items;
-    size_t count, cap;         /* cap: of a list being built */
+    size_t count, cap;         /* cap: of items */
+    size_t *used;              /* of cap, by the longest list that shares items; NULL: not shared */
     bool spent;                /* GEN: already walked */
     int64_t start, stop, step; /* RANGE: for its repr */
 };

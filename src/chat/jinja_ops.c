@@ -145,13 +145,31 @@ static bool add_text(struct run *r, struct value a, struct value b, struct value
     return chat__concat(r, chat__text(a), chat__text(b), flags, out);
 }
 
+/* Room for count items, the first of them a's: the array that a is in when a is its longest list
+ * and there is room behind it, so that a list that grows item by item is not copied each time. */
+static bool extend_seq(struct run *r, const struct seq *a, size_t count, struct seq *out)
+{
+    if (a->used && *a->used == a->count && count <= a->cap) {
+        out->items = a->items;
+        out->cap = a->cap;
+        out->used = a->used;
+        return true;
+    }
+    out->cap = count < 8 ? count : count * 2;
+    out->items = chat__new(r, out->cap, sizeof *out->items);
+    out->used = chat__new(r, 1, sizeof *out->used);
+    if (!out->items || !out->used || !chat__charge(r, count)) return false;
+    if (a->count) memcpy(out->items, a->items, a->count * sizeof *out->items);
+    return true;
+}
+
 static bool add_seq(struct run *r, struct value a, struct value b, struct value *out)
 {
     size_t count = a.seq->count + b.seq->count;
-    if (!chat__new_seq(r, a.kind, count, out)) return false;
-    if (a.seq->count) memcpy(out->seq->items, a.seq->items, a.seq->count * sizeof a);
-    if (b.seq->count) memcpy(out->seq->items + a.seq->count, b.seq->items, b.seq->count * sizeof a);
-    out->seq->count = count;
+    if (!chat__charge(r, b.seq->count) || !chat__new_seq(r, a.kind, 0, out)) return false;
+    if (!extend_seq(r, a.seq, count, out->seq)) return false;
+    if (b.seq->count) memcpy(out->seq->items + a.seq->count, b.seq->items, b.seq->count * sizeof b);
+    out->seq->count = *out->seq->used = count;
     return true;
 }
 

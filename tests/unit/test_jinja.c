@@ -84,6 +84,12 @@ static void joins_in_place(void **state)
                "{}", "1000000");
     check_text("{% set a = 'x' %}{% set b = a + 'y' %}{% set c = a + 'z' %}{{ a }} {{ b }} {{ c }}",
                "{}", "x xy xz");
+    check_text("{% set ns = namespace(l=[]) %}{% for i in range(50000) %}"
+               "{% set ns.l = ns.l + [i] %}{% endfor %}{{ ns.l | length }} {{ ns.l[-1] }}",
+               "{}", "50000 49999");
+    check_text(
+        "{% set a = [1] + [2] %}{% set b = a + [3] %}{% set c = a + [4] %}{{ a }} {{ b }} {{ c }}",
+        "{}", "[1, 2] [1, 2, 3] [1, 2, 4]");
 }
 
 static void clock_can_be_fixed(void **state)
