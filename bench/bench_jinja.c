@@ -28,7 +28,7 @@ static void make_variables(struct ig_buf *out)
 
 static bool bench(const char *path, const struct ig_json *variables, struct ig_err *err)
 {
-    double parse = INFINITY, render = INFINITY;
+    double parse = HUGE_VAL, render = HUGE_VAL;
     struct ig_buf out = {0};
     bool ok = true;
     for (int run = 0; run < RUNS && ok; run++) {

@@ -18,7 +18,7 @@
 #define CHAT_STEPS_MAX        10000000 /* nodes evaluated; long texts and lists cost more */
 #define CHAT_PARSE_DEPTH_MAX  200
 #define CHAT_CALL_DEPTH_MAX   200    /* macros that call macros */
-#define CHAT_EVAL_DEPTH_MAX   2000   /* C recursion while rendering: about 1 MiB of stack */
+#define CHAT_EVAL_DEPTH_MAX   1200   /* C recursion while rendering: below 512 KiB of stack */
 #define CHAT_VALUE_DEPTH_MAX  200    /* lists in lists, when printed or compared */
 #define CHAT_RANGE_MAX        100000 /* jinja2.sandbox.MAX_RANGE */
 #define CHAT_ARGS_MAX         5
