@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * token — tokenizer.json: text to ids and back, exactly as Hugging Face's tokenizers does.
  *
- * Threads: a tokenizer is read-only after open; encode and decode are safe from many threads. */
+ * Threads: encode and decode are safe from many threads. (Which tokens may be taken whole is found
+ * out at first use and noted in the tables, atomically; the ids never depend on it.) What is
+ * supported, and what is refused: docs/tokenizer.md. */
 #pragma once
 #include "ingot/buf.h"
 #include <stdint.h>
@@ -39,7 +41,8 @@ int32_t ig_tokenizer_id(const struct ig_tokenizer *tokenizer, struct ig_slice co
 /* The content of an id as the vocabulary writes it; {NULL,0} when there is none. */
 struct ig_slice ig_tokenizer_token(const struct ig_tokenizer *tokenizer, int32_t id);
 bool ig_tokenizer_is_special(const struct ig_tokenizer *tokenizer, int32_t id);
-/* "bos", "eos", "pad", "unk": content from tokenizer_config.json, or {NULL,0}. */
+/* "bos", "eos", "pad", "unk", "cls", "sep", "mask": content from tokenizer_config.json, or
+ * {NULL,0}. */
 struct ig_slice ig_tokenizer_named(const struct ig_tokenizer *tokenizer, const char *which);
 
 /* Decoding as tokens come: the sum of the chunks is the decode of all ids. */
