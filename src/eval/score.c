@@ -161,7 +161,7 @@ static bool score_shared(struct run *run, const struct eval_pair *pairs, int cou
     if (!ig_session_feed(run->session, ids + pairs[0].first, shared, err)) return false;
     run->tokens += (int64_t)shared;
     const float *logits = ig_session_logits(run->session);
-    double log_sum = NAN;
+    double log_sum = (double)NAN;
     for (int i = 0; i < count; i++) {
         if (pairs[i].count - pairs[i].scored != shared) continue;
         if (isnan(log_sum)) log_sum = log_sum_exp(logits, run->vocab);
@@ -199,7 +199,7 @@ static bool score_item(struct run *run, const struct eval_pair *pairs, int count
 {
     size_t shared = shared_tokens(run->pool.items, pairs, count);
     for (int i = 0; i < count; i++) {
-        logprobs[i] = pairs[i].scored ? 0 : -INFINITY;
+        logprobs[i] = pairs[i].scored ? 0 : -(double)INFINITY;
         greedy[i] = pairs[i].scored > 0;
     }
     ig_session_trim(run->session, 0);
