@@ -258,8 +258,7 @@ IG_MUST_CHECK bool chat__lex(struct ig_template *tmpl, struct lexed *out, struct
 /* Sets err to "chat template, line L, column C: message". False. */
 bool chat__fail_at(const struct ig_template *tmpl, uint32_t at, struct ig_err *err,
                    const char *format, ...) IG_PRINTF(4, 5);
-/* White space before the place `at` and after it, as Python's str.isspace sees it: bytes of the
- * character at p, or 0. */
+/* Bytes of the white-space character at p, as Python's str.isspace sees it; 0: it is none. */
 int chat__space(const char *p, const char *end);
 
 struct parser {
