@@ -84,3 +84,13 @@ Casting: tables, bytes, and what cannot be.
   [2]
   $ ls -d out out.partial 2>/dev/null
   [2]
+
+A merge that quantises on its way gives what merging and then quantising gives.
+
+  $ printf 'merge_method: linear\nmodels:\n  - {model: fx/models/anvil, parameters: {weight: 1}}\n  - {model: fx/models/ballad, parameters: {weight: 2}}\ndtype: bfloat16\n' > r.yaml
+  $ ingot merge r.yaml both --quantize none,qx86x-hi,mxfp4 --quiet > /dev/null; ls both
+  mxfp4
+  none
+  qx86x-hi
+  $ ingot quantize both/none after -r qx86x-hi,mxfp4 --quiet > /dev/null
+  $ for r in qx86x-hi mxfp4; do for f in model.safetensors model.safetensors.index.json config.json tokenizer.json; do cmp both/$r/$f after/$r/$f; done; done
