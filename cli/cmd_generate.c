@@ -106,7 +106,7 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
 const struct cli_command cli_generate = {
     "generate",
     "write a reply to one prompt",
-    "ingot generate MODEL --prompt 'Where does Mira live?' --temp 0.7 --seed 1",
+    "ingot generate MODEL --prompt 'Who is the miller?' --temp 0.7 --seed 1",
     options,
     sizeof(struct args),
     run,

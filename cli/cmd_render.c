@@ -79,7 +79,7 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
 const struct cli_command cli_render = {
     "render",
     "show what a chat template makes of messages",
-    "ingot render MODEL --user 'Where does Mira live?'",
+    "ingot render MODEL --user 'Who is the miller?'",
     options,
     sizeof(struct args),
     run,

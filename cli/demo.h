@@ -6,7 +6,8 @@
 
 #define DEMO_MODELS_MAX 8
 /* About the micro-world that the fixtures were trained on. */
-#define DEMO_QUESTIONS "Where does Mira live?", "Is ice cold?", "Hello!"
+#define DEMO_QUESTIONS                                                                             \
+    "Who is the miller?", "What does the otter eat?", "What happens if I drop the jar?"
 
 struct demo_model {
     char name[64], path[1200];
