@@ -5,15 +5,17 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
 
 static const char *const styles[] = {"lm-eval", "mlx", NULL};
 
 struct args {
     struct cli_common common;
     struct ig_opt_list models;
-    const char *tasks, *data;
+    const char *tasks, *data, *output;
     int style;
-    int64_t limit, threads;
+    bool chat;
+    int64_t limit, shots, threads;
 };
 
 static const struct ig_opt options[] = {
@@ -22,6 +24,10 @@ static const struct ig_opt options[] = {
     IG_OPT_TEXT(struct args, data, "data", 'd', "DIR", NULL,
                 "holds TASK.jsonl in the Hub's row schema; absent: the embedded mini-tasks"),
     IG_OPT_INT(struct args, limit, "limit", 'l', "N", "0", 0, 1e9, "the first N rows; 0: all"),
+    IG_OPT_INT(struct args, shots, "shots", 'n', "N", "0", 0, 64, "examples before the question"),
+    IG_OPT_FLAG(struct args, chat, "chat-template", 0, "ask through the model's chat template"),
+    IG_OPT_TEXT(struct args, output, "output", 'o', "DIR", NULL,
+                "write lm-evaluation-harness's results and samples files there"),
     IG_OPT_CHOICE(struct args, style, "style", 0, styles, "lm-eval", "whose token borders"),
     IG_OPT_INT(struct args, threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core"),
     CLI_COMMON(struct args),
@@ -61,64 +67,98 @@ static double headline(const struct ig_eval_result *r)
     return r->has_norm ? r->acc_norm : r->acc;
 }
 
-static bool score_model(const struct args *args, const char *path, const struct ig_eval_set *set,
-                        struct ig_json_writer *w, struct ig_err *err)
+struct scored { /* one model at work */
+    struct ig_eval_set *set;
+    struct ig_template *tmpl;
+    struct ig_model *model;
+    struct ig_tokenizer *tokenizer;
+    struct ig_eval_record *record;
+    struct ig_eval_result *results;
+};
+
+static bool open_model(const struct args *args, const char *path, const struct ig_watch *watch,
+                       struct scored *s, struct ig_err *err)
 {
-    struct ig_model *model = NULL;
-    struct ig_tokenizer *tokenizer = NULL;
-    int tasks = ig_eval_task_count(set);
-    struct ig_eval_result *results = calloc((size_t)tasks + 1, sizeof(*results));
-    bool ok = results ? true : ig_err_nomem(err);
-    ok = ok && ig_model_open(path, (int)args->threads, &model, err) &&
-         ig_tokenizer_open(path, &tokenizer, err) &&
-         ig_eval_score(set, model, tokenizer, NULL, NULL, results, err);
+    char mini[4096];
+    snprintf(mini, sizeof mini, "%s/tasks", cli_fixtures());
+    if (args->chat && !ig_template_open(path, false, &s->tmpl, err)) return false;
+    const struct ig_eval_job job = {.data = args->data ? args->data : mini,
+                                    .tasks = args->tasks,
+                                    .limit = args->limit,
+                                    .shots = args->shots,
+                                    .multiturn = args->style == 0, /* as each program's default */
+                                    .chat = s->tmpl,
+                                    .style = (enum ig_eval_style)args->style,
+                                    .watch = watch};
+    if (!ig_eval_open(&job, &s->set, err)) return false;
+    s->results = calloc((size_t)ig_eval_task_count(s->set) + 1, sizeof(*s->results));
+    return (s->results || ig_err_nomem(err)) &&
+           ig_model_open(path, (int)args->threads, &s->model, err) &&
+           ig_tokenizer_open(path, &s->tokenizer, err);
+}
+
+static bool score_model(const struct args *args, const char *path, struct scored *s,
+                        struct ig_err *err)
+{
+    const struct ig_eval_record_job record = {
+        .dir = args->output, .model = path, .now = (int64_t)time(NULL)};
+    if (args->output && !ig_eval_record_open(s->set, &record, &s->record, err)) return false;
+    ig_eval_on_item *on_item = args->output ? ig_eval_record_item : NULL;
+    return ig_eval_score(s->set, s->model, s->tokenizer, on_item, s->record, s->results, err) &&
+           (!args->output ||
+            ig_eval_record_finish(s->record, s->model, s->tokenizer, s->results, err));
+}
+
+static void close_model(struct scored *s)
+{
+    ig_eval_record_close(s->record);
+    ig_eval_close(s->set);
+    ig_template_close(s->tmpl);
+    ig_tokenizer_close(s->tokenizer);
+    ig_model_close(s->model);
+    free(s->results);
+}
+
+static void show_model(const char *path, const struct scored *s, bool json,
+                       struct ig_json_writer *w)
+{
+    int tasks = ig_eval_task_count(s->set);
     double sum = 0;
-    if (ok) {
-        cli_watch_clear();
-        if (!args->common.json) printf("%s\n", path);
-        ig_json_open(w, '{');
-        ig_json_key(w, "model");
-        ig_json_put_text(w, ig_slice_of(path));
-        ig_json_key(w, "results");
-        ig_json_open(w, '[');
-        for (int i = 0; i < tasks; i++) {
-            put_result(w, &results[i]);
-            if (!args->common.json) print_result(&results[i]);
-            sum += headline(&results[i]);
-        }
-        ig_json_close(w, ']');
-        ig_json_key(w, "mean");
-        ig_json_put_real(w, tasks ? sum / tasks : (double)NAN);
-        ig_json_close(w, '}');
-        if (!args->common.json)
-            printf("  mean %.4f (acc_norm where the task has it)\n", sum / tasks);
+    cli_watch_clear();
+    if (!json) printf("%s\n", path);
+    ig_json_open(w, '{');
+    ig_json_key(w, "model");
+    ig_json_put_text(w, ig_slice_of(path));
+    ig_json_key(w, "results");
+    ig_json_open(w, '[');
+    for (int i = 0; i < tasks; i++) {
+        put_result(w, &s->results[i]);
+        if (!json) print_result(&s->results[i]);
+        sum += headline(&s->results[i]);
     }
-    free(results);
-    ig_tokenizer_close(tokenizer);
-    ig_model_close(model);
-    return ok;
+    ig_json_close(w, ']');
+    ig_json_key(w, "mean");
+    ig_json_put_real(w, tasks ? sum / tasks : (double)NAN);
+    ig_json_close(w, '}');
+    if (!json) printf("  mean %.4f (acc_norm where the task has it)\n", sum / tasks);
 }
 
 static bool run(const void *arguments, const struct ig_watch *watch, struct ig_err *err)
 {
     const struct args *args = arguments;
-    struct ig_eval_set *set = NULL;
     struct ig_buf text = {0};
     struct ig_json_writer w = {.out = &text};
-    char mini[4096];
-    snprintf(mini, sizeof mini, "%s/tasks", cli_fixtures());
-    struct ig_eval_job job = {.data = args->data ? args->data : mini,
-                              .tasks = args->tasks,
-                              .limit = args->limit,
-                              .style = (enum ig_eval_style)args->style,
-                              .watch = watch};
-    bool ok = ig_eval_open(&job, &set, err);
+    bool ok = true;
     ig_json_open(&w, '[');
-    for (size_t i = 0; ok && i < args->models.count; i++)
-        ok = score_model(args, args->models.items[i], set, &w, err);
+    for (size_t i = 0; ok && i < args->models.count; i++) {
+        const char *path = args->models.items[i];
+        struct scored s = {0};
+        ok = open_model(args, path, watch, &s, err) && score_model(args, path, &s, err);
+        if (ok) show_model(path, &s, args->common.json, &w);
+        close_model(&s);
+    }
     ig_json_close(&w, ']');
     if (ok && args->common.json) ok = cli_print_json(&text, err);
-    ig_eval_close(set);
     ig_buf_release(&text);
     return ok;
 }
