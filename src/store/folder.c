@@ -184,8 +184,7 @@ static bool take_name(struct ig_writer *w, struct ig_err *err)
         return ig_err_set(err, IG_ERR_USAGE,
                           "'%s' has appeared meanwhile; the new model is in '%s'", w->out,
                           w->partial);
-    if (renameat2(AT_FDCWD, w->partial, AT_FDCWD, w->out, RENAME_EXCHANGE) == 0)
-        return ig_dir_remove(w->partial, err);
+    if (store__disk_exchange(w->partial, w->out) == 0) return ig_dir_remove(w->partial, err);
     if (snprintf(old, sizeof old, "%s.old", w->out) >= (int)sizeof old)
         return ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", w->out);
     if (rename(w->out, old) != 0 || rename(w->partial, w->out) != 0)

@@ -18,8 +18,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define WRITEBACK_BYTES_MIN ((size_t)1 << 20) /* below, pages are shared with neighbours */
-
 /* ---- opening ---- */
 
 static bool copy_plan(struct ig_writer *w, const struct ig_writer_plan *plan, struct ig_err *err)
@@ -168,13 +166,7 @@ static bool make_shard(struct ig_writer *w, int index, struct ig_err *err)
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0) return ig_err_errno(err, errno, "cannot create '%s'", path);
     w->fds[index] = fd;
-    /* Not posix_fallocate: where the file system cannot, glibc would write every block. */
-    int failed = 0;
-    do
-        failed = fallocate(fd, 0, 0, (off_t)shard->bytes) == 0 ? 0 : errno;
-    while (failed == EINTR);
-    if (failed == EOPNOTSUPP || failed == ENOSYS)
-        failed = ftruncate(fd, (off_t)shard->bytes) == 0 ? 0 : errno;
+    int failed = store__disk_reserve(fd, shard->bytes);
     if (failed)
         return ig_err_errno(err, failed, "cannot reserve %" PRIu64 " bytes for '%s'", shard->bytes,
                             path);
@@ -215,6 +207,7 @@ bool ig_writer_open(const struct ig_writer_plan *plan, struct ig_writer **out, s
     if (!w) return ig_err_nomem(err);
     w->journal.fd = w->journal.dir_fd = -1;
     pthread_mutex_init(&w->lock, NULL);
+    store__window_init(&w->window);
     if (!open_all(w, plan, err)) {
         ig_writer_close(w);
         return false;
@@ -238,6 +231,7 @@ void ig_writer_close(struct ig_writer *w)
     store__journal_close(&w->journal);
     ig_map_release(&w->by_name);
     pthread_mutex_destroy(&w->lock);
+    store__window_release(&w->window);
     ig_arena_release(&w->arena);
     free(w);
 }
@@ -286,8 +280,12 @@ bool ig_writer_put(struct ig_writer *w, int64_t index, size_t byte_first, const 
         if (at + n > end) break;
         blocks[at / BLOCK_BYTES] = ig_digest_of((const char *)data + (at - byte_first), n);
     }
-    return ig_file_pwrite(w->fds[place->shard], w->shards.shards[place->shard].name,
-                          place->offset + byte_first, data, bytes, err);
+    int fd = w->fds[place->shard];
+    const char *name = w->shards.shards[place->shard].name;
+    if (!ig_file_pwrite(fd, name, place->offset + byte_first, data, bytes, err)) return false;
+    if (w->plan.no_sync) return true;
+    int failed = store__window_push(&w->window, fd, place->offset + byte_first, bytes);
+    return failed == 0 || ig_err_errno(err, failed, "cannot write '%s'", name);
 }
 
 static bool is_unknown(struct ig_digest digest)
@@ -324,22 +322,12 @@ static bool digest_tensor(const struct ig_writer *w, int64_t index, const struct
     return ok;
 }
 
-/* Lets the disk work while the next tensors are computed, so that finish has little to wait for. It
- * is a hint: failures show in finish's fsync. */
-static void start_writeback(const struct ig_writer *w, const struct store_place *place)
-{
-    if (!w->plan.no_sync && place->bytes >= WRITEBACK_BYTES_MIN)
-        (void)sync_file_range(w->fds[place->shard], (off_t)place->offset, (off_t)place->bytes,
-                              SYNC_FILE_RANGE_WRITE);
-}
-
 bool ig_writer_mark(struct ig_writer *w, int64_t index, struct ig_err *err)
 {
     IG_ASSERT(index >= 0 && index < w->plan.count);
     struct writer_slot *slot = &w->slots[index];
     struct ig_digest digest;
     if (!digest_tensor(w, index, slot->blocks, &digest, err)) return false;
-    start_writeback(w, &w->shards.places[index]);
     pthread_mutex_lock(&w->lock);
     bool ok = store__journal_add(&w->journal, w->plan.tensors[index].name, digest, err);
     free(slot->blocks);

@@ -3,6 +3,7 @@
  * in it, and the end) see it. */
 #pragma once
 #include "base/map.h"
+#include "disk.h"
 #include "store_internal.h"
 
 #include <pthread.h>
@@ -35,7 +36,8 @@ struct ig_writer {
     struct ig_map by_name;
     int64_t claimed;
     struct store_journal journal;
-    pthread_mutex_t lock; /* of the journal, and of slots' blocks while they are made */
+    struct store_window window; /* unless plan.no_sync */
+    pthread_mutex_t lock;       /* of the journal, and of slots' blocks while they are made */
 };
 
 /* Whether OUT is free, or a model that --force may replace. */
