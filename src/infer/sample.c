@@ -81,7 +81,7 @@ static int32_t pop(struct heap *h)
 static int64_t choose(struct heap *h, const struct ig_sampling *how, double log_sum)
 {
     int64_t vocab = h->count, kept = 0;
-    double mass = 0.0, least = -INFINITY;
+    double mass = 0.0, least = (double)-INFINITY;
     for (int64_t i = vocab / 2; i-- > 0;)
         sift(h, i);
     if (how->min_p > 0) least = (double)h->logits[h->ids[0]] + log(how->min_p);

@@ -133,7 +133,7 @@ static void compare_scores(const struct golden *g, struct run *r)
     for (int i = 0; i < POSITIONS; i++) {
         if (targets[i] < 0) continue;
         const float *row = g->want + i * VOCAB;
-        double sum = 0, top = -INFINITY;
+        double sum = 0, top = (double)-INFINITY;
         for (int v = 0; v < VOCAB; v++) {
             sum += exp((double)row[v]);
             top = fmax(top, (double)row[v]);

@@ -443,31 +443,43 @@ static void unpack(const struct ig_matrix *w, int64_t row, int64_t first, int64_
 
 /* ---- tile ---- */
 
-/* features results for 16 lanes, all in registers: at most 6 * 2 of the 16. */
+/* features results for 16 lanes, all in registers: up to 6 rows of 2. Registers have names, since
+ * clang 14 keeps arrays in memory when it unrolls loops over them too late. */
+// clang-format off
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+#define NAME(n)  __m256 a##n = _mm256_setzero_ps(), b##n = a##n;
+#define LOAD(n)                                                                                    \
+    if (n < features) {                                                                            \
+        a##n = _mm256_load_ps(y + n * step);                                                       \
+        b##n = _mm256_load_ps(y + n * step + 8);                                                   \
+    }
+#define MULTIPLY(n)                                                                                \
+    if (n < features) {                                                                            \
+        __m256 ws = _mm256_broadcast_ss(w + n * t->row_step);                                      \
+        a##n = _mm256_fmadd_ps(x0, ws, a##n);                                                      \
+        b##n = _mm256_fmadd_ps(x1, ws, b##n);                                                      \
+    }
+#define STORE(n)                                                                                   \
+    if (n < features) {                                                                            \
+        _mm256_store_ps(y + n * step, a##n);                                                       \
+        _mm256_store_ps(y + n * step + 8, b##n);                                                   \
+    }
+// clang-format on
+
 INLINE void tile_of(const struct ig_tile *t, int first, int lane, const int features)
 {
-    __m256 sum[6][2];
-    float *y = t->y + (int64_t)first * t->lanes_step + lane;
+    const int64_t step = t->lanes_step;
+    float *y = t->y + first * step + lane;
     const float *w = t->w + first * t->row_step, *x = t->x + lane;
-    UNROLL
-    for (int n = 0; n < features; n++)
-        UNROLL
-    for (int v = 0; v < 2; v++)
-        sum[n][v] = t->add ? _mm256_load_ps(y + n * t->lanes_step + 8 * v) : _mm256_setzero_ps();
-    for (int64_t k = 0; k < t->depth; k++, x += t->lanes_step, w += t->col_step) {
-        __m256 low = _mm256_load_ps(x), high = _mm256_load_ps(x + 8);
-        UNROLL
-        for (int n = 0; n < features; n++) {
-            __m256 ws = _mm256_broadcast_ss(w + n * t->row_step);
-            sum[n][0] = _mm256_fmadd_ps(low, ws, sum[n][0]);
-            sum[n][1] = _mm256_fmadd_ps(high, ws, sum[n][1]);
-        }
+    EACH(NAME)
+    if (t->add) {
+        EACH(LOAD)
     }
-    UNROLL
-    for (int n = 0; n < features; n++)
-        UNROLL
-    for (int v = 0; v < 2; v++)
-        _mm256_store_ps(y + n * t->lanes_step + 8 * v, sum[n][v]);
+    for (int64_t k = 0; k < t->depth; k++, x += step, w += t->col_step) {
+        __m256 x0 = _mm256_load_ps(x), x1 = _mm256_load_ps(x + 8);
+        EACH(MULTIPLY)
+    }
+    EACH(STORE)
 }
 
 static void tile(const struct ig_tile *t)

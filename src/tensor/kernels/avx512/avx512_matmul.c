@@ -436,35 +436,48 @@ static void unpack(const struct ig_matrix *w, int64_t row, int64_t first, int64_
 
 /* ---- tile ---- */
 
-/* features results for 16 * vectors lanes, all in registers. */
+/* features results for 16 * vectors lanes, all in registers: up to 8 rows of 3. Registers have
+ * names, since clang 14 keeps arrays in memory when it unrolls loops over them too late. */
+// clang-format off
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#define NAME(n)  __m512 a##n = _mm512_setzero_ps(), b##n = a##n, c##n = a##n;
+#define LOAD(n)                                                                                    \
+    if (n < features) {                                                                            \
+        a##n = _mm512_load_ps(y + n * step);                                                       \
+        if (vectors > 1) b##n = _mm512_load_ps(y + n * step + 16);                                 \
+        if (vectors > 2) c##n = _mm512_load_ps(y + n * step + 32);                                 \
+    }
+#define MULTIPLY(n)                                                                                \
+    if (n < features) {                                                                            \
+        __m512 ws = _mm512_set1_ps(w[n * t->row_step]);                                            \
+        a##n = _mm512_fmadd_ps(x0, ws, a##n);                                                      \
+        if (vectors > 1) b##n = _mm512_fmadd_ps(x1, ws, b##n);                                     \
+        if (vectors > 2) c##n = _mm512_fmadd_ps(x2, ws, c##n);                                     \
+    }
+#define STORE(n)                                                                                   \
+    if (n < features) {                                                                            \
+        _mm512_store_ps(y + n * step, a##n);                                                       \
+        if (vectors > 1) _mm512_store_ps(y + n * step + 16, b##n);                                 \
+        if (vectors > 2) _mm512_store_ps(y + n * step + 32, c##n);                                 \
+    }
+// clang-format on
+
 INLINE void tile_of(const struct ig_tile *t, int first, const int features, const int vectors)
 {
-    __m512 sum[8][3];
-    float *y = t->y + (int64_t)first * t->lanes_step;
+    const int64_t step = t->lanes_step;
+    float *y = t->y + first * step;
     const float *w = t->w + first * t->row_step, *x = t->x;
-    UNROLL
-    for (int n = 0; n < features; n++)
-        UNROLL
-    for (int v = 0; v < vectors; v++)
-        sum[n][v] = t->add ? _mm512_load_ps(y + n * t->lanes_step + 16 * v) : _mm512_setzero_ps();
-    for (int64_t k = 0; k < t->depth; k++, x += t->lanes_step, w += t->col_step) {
-        __m512 xs[3];
-        UNROLL
-        for (int v = 0; v < vectors; v++)
-            xs[v] = _mm512_load_ps(x + 16 * v);
-        UNROLL
-        for (int n = 0; n < features; n++) {
-            __m512 ws = _mm512_set1_ps(w[n * t->row_step]);
-            UNROLL
-            for (int v = 0; v < vectors; v++)
-                sum[n][v] = _mm512_fmadd_ps(xs[v], ws, sum[n][v]);
-        }
+    EACH(NAME)
+    if (t->add) {
+        EACH(LOAD)
     }
-    UNROLL
-    for (int n = 0; n < features; n++)
-        UNROLL
-    for (int v = 0; v < vectors; v++)
-        _mm512_store_ps(y + n * t->lanes_step + 16 * v, sum[n][v]);
+    for (int64_t k = 0; k < t->depth; k++, x += step, w += t->col_step) {
+        __m512 x0 = _mm512_load_ps(x), x1 = x0, x2 = x0;
+        if (vectors > 1) x1 = _mm512_load_ps(x + 16);
+        if (vectors > 2) x2 = _mm512_load_ps(x + 32);
+        EACH(MULTIPLY)
+    }
+    EACH(STORE)
 }
 
 INLINE void tile_vectors(const struct ig_tile *t, const int vectors)
