@@ -4,6 +4,7 @@
 #include "cli_commands.h"
 #include "ingot/tensor.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 #define DECLARE(word) extern const struct cli_command cli_##word;
@@ -118,6 +119,7 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
+    signal(SIGXFSZ, SIG_IGN); /* a file too large is an error with a name, not a death */
     if (name && strcmp(name, "help") == 0 && argc > 2) {
         name = argv[2];
         argc = 2;

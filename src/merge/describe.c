@@ -2,6 +2,8 @@
  * describe — the plan, for people and for machines, before anything is written. */
 #include "merge/merge_internal.h"
 
+#include <stdio.h>
+
 struct totals {
     int64_t merged, copied, parameters;
     uint64_t memory, disk;
@@ -65,6 +67,13 @@ static void write_json(const struct ig_merge *m, const struct totals *t, struct 
     ig_buf_char(out, '\n');
 }
 
+static const char *size_text(uint64_t bytes, char out[32])
+{
+    bool large = bytes >= 1000000000;
+    snprintf(out, 32, large ? "%.2f GB" : "%.2f MB", (double)bytes / (large ? 1e9 : 1e6));
+    return out;
+}
+
 static void write_text(const struct ig_merge *m, const struct totals *t, struct ig_buf *out)
 {
     const struct ig_recipe *r = m->recipe;
@@ -74,10 +83,11 @@ static void write_text(const struct ig_merge *m, const struct totals *t, struct 
                       IG_SLICE_ARG(r->models[i].path), i == r->base ? " (base)" : "");
     ig_buf_printf(out, "tensors  %lld: %lld merged, %lld copied\n", (long long)m->count,
                   (long long)t->merged, (long long)t->copied);
-    ig_buf_printf(out, "read     %.3f GB\n", (double)m->input_bytes / 1e9);
+    char size[32];
+    ig_buf_printf(out, "read     %s\n", size_text(m->input_bytes, size));
     for (int i = 0; i < m->output_count; i++)
-        ig_buf_printf(out, "%s%.3f GB to %s%s%s%s\n", i ? "         " : "write    ",
-                      (double)merge__output_bytes(m, i) / 1e9, m->outputs[i].path,
+        ig_buf_printf(out, "%s%s to %s%s%s%s\n", i ? "         " : "write    ",
+                      size_text(merge__output_bytes(m, i), size), m->outputs[i].path,
                       m->outputs[i].cast ? " (" : "", m->outputs[i].cast ? m->outputs[i].name : "",
                       m->outputs[i].cast ? ")" : "");
     ig_buf_printf(out, "memory   %.1f MB on %d thread%s\n", (double)t->memory / 1e6, m->threads,
