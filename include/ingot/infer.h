@@ -4,7 +4,9 @@
  * Use:   ig_model_open -> ig_session_new -> ig_session_feed (prompt, then token by token).
  * Owns:  weights stay in the store's mappings; a session owns its KV cache, sized at creation:
  *        nothing is allocated per token.
- * Threads: one session is used by one thread at a time; the model is shared and read-only. */
+ * Threads: weights are read-only, but the sessions of a model share its threads: one call at a time
+ *        into all of them together.
+ * Numbers: f32 activations times dequantised weights (w = s q + b in f32), sums in f32. */
 #pragma once
 #include "ingot/arch.h"
 #include "ingot/store.h"
@@ -21,7 +23,8 @@ const struct ig_model_shape *ig_model_shape(const struct ig_model *model);
 /* Token ids that end a reply: generation_config.json, else config.json. */
 const int32_t *ig_model_eos(const struct ig_model *model, size_t *count);
 
-/* A KV cache for up to context tokens (0: the model's own limit), logits for batch_max rows. */
+/* A KV cache (f32) for up to context tokens; 0: the model's own limit. Memory is reserved at once
+ * and taken as tokens come. */
 IG_MUST_CHECK bool ig_session_new(struct ig_model *model, int64_t context, struct ig_session **out,
                                   struct ig_err *err);
 void ig_session_free(struct ig_session *session);
@@ -35,7 +38,9 @@ IG_MUST_CHECK bool ig_session_feed(struct ig_session *session, const int32_t *to
 /* vocab f32 logits after the last fed token. */
 const float *ig_session_logits(const struct ig_session *session);
 /* Appends tokens and scores them: logprobs[i] is log p(targets[i] | everything up to tokens[i]),
- * greedy[i] whether targets[i] has the largest logit (may be NULL). targets[i] < 0: not scored. */
+ * greedy[i] whether targets[i] has the largest logit (may be NULL; of equal ones the lowest token
+ * is greedy). targets[i] < 0: not scored. The numbers are the same to the bit however the sequence
+ * is cut into calls, and for any number of threads. */
 IG_MUST_CHECK bool ig_session_score(struct ig_session *session, const int32_t *tokens,
                                     const int32_t *targets, size_t count, double *logprobs,
                                     bool *greedy, struct ig_err *err);
@@ -70,6 +75,8 @@ struct ig_generate_report {
     double prompt_seconds, generation_seconds;
     bool stopped; /* finish reason: true = stop token (not counted in tokens), false = length */
 };
-/* Feeds the prompt (after what the session holds) and samples until a stop token or tokens_max. */
+/* Feeds the prompt (after what the session holds) and samples until a stop token, tokens_max or the
+ * end of the context. Afterwards the last token reported may not be in the cache: ig_session_length
+ * says. */
 IG_MUST_CHECK bool ig_generate(struct ig_session *session, const struct ig_generate_job *job,
                                struct ig_generate_report *report, struct ig_err *err);

@@ -8,6 +8,7 @@
 #include "ingot/infer.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -243,6 +244,78 @@ static void stop_tokens_are_a_number_or_a_list(void **state)
         golden_release(&g);
     }
 }
+
+/* ---- memory ---- */
+
+/* Under a sanitizer malloc is its own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define COUNT_ALLOCATIONS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define COUNT_ALLOCATIONS 0
+#endif
+#endif
+#if !defined(COUNT_ALLOCATIONS) && defined(__GLIBC__)
+#define COUNT_ALLOCATIONS 1
+#endif
+
+#if defined(COUNT_ALLOCATIONS) && COUNT_ALLOCATIONS
+extern void *__libc_malloc(size_t bytes);
+extern void *__libc_calloc(size_t count, size_t bytes);
+extern void *__libc_realloc(void *old, size_t bytes);
+static atomic_int allocations;
+
+void *malloc(size_t bytes)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_malloc(bytes);
+}
+void *calloc(size_t count, size_t bytes)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_calloc(count, bytes);
+}
+void *realloc(void *old, size_t bytes)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_realloc(old, bytes);
+}
+
+static void count_allocations(const struct golden *g, struct run *r)
+{
+    struct ig_err err = {0};
+    struct heard h = {0};
+    static float got[VOCAB * 32];
+    double logprobs[32];
+    int before = atomic_load(&allocations);
+    check_ok(ig_session_feed(r->session, g->tokens, 100, &err), &err);
+    for (int i = 100; i < 120; i++)
+        check_ok(ig_session_feed(r->session, g->tokens + i, 1, &err), &err);
+    check_ok(ig_session_score(r->session, g->tokens, g->tokens + 1, 32, logprobs, NULL, &err),
+             &err);
+    check_ok(ig_session_logits_all(r->session, g->tokens, 32, got, &err), &err);
+    struct ig_sampling how = greedy;
+    how.temperature = 0.7;
+    how.top_p = 0.9;
+    generate(r, g, how, true, &h);
+    assert_int_equal(atomic_load(&allocations), before);
+    /* And the counter counts. */
+    free(calloc(1, (size_t)h.count));
+    assert_true(atomic_load(&allocations) > before);
+}
+
+static void nothing_is_allocated_for_a_token(void **state)
+{
+    (void)state;
+    each(count_allocations);
+}
+#else
+static void nothing_is_allocated_for_a_token(void **state)
+{
+    (void)state;
+    skip();
+}
+#endif
 
 /* ---- sampling ---- */
 
@@ -504,6 +577,7 @@ int main(void)
         cmocka_unit_test(scores_do_not_depend_on_the_batch),
         cmocka_unit_test(greedy_text_is_that_of_transformers),
         cmocka_unit_test(stop_tokens_are_a_number_or_a_list),
+        cmocka_unit_test(nothing_is_allocated_for_a_token),
         cmocka_unit_test(sampling_repeats_and_filters),
         cmocka_unit_test(draws_follow_the_probabilities),
         cmocka_unit_test(repetition_is_penalised_once_for_each_token),
