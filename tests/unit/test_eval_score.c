@@ -147,9 +147,19 @@ static void plain_is_the_harness(void **state)
                   "scores/hf.jsonl", 8 * TASKS);
 }
 
+/* The reference kernels would take minutes, and what is tested here does not depend on kernels: one
+ * mode, the plain one, is enough there. */
+static void skip_on_ref(void)
+{
+    enum ig_isa isa;
+    check_ok(ig_isa_pick(&isa, &err), &err);
+    if (isa == IG_ISA_REF) skip();
+}
+
 static void chat_is_the_harness(void **state)
 {
     (void)state;
+    skip_on_ref();
     assert_scores(
         (struct ig_eval_job){
             .data = fixture_tasks, .tasks = "all", .limit = ITEMS, .chat = chat, .multiturn = true},
@@ -159,6 +169,7 @@ static void chat_is_the_harness(void **state)
 static void shots_are_the_harness(void **state)
 {
     (void)state;
+    skip_on_ref();
     assert_scores(
         (struct ig_eval_job){.data = fixture_tasks, .tasks = "all", .limit = ITEMS, .shots = 3},
         "scores/hf-shots.jsonl", 8 * TASKS);
@@ -167,6 +178,7 @@ static void shots_are_the_harness(void **state)
 static void mlx_style_is_mlx(void **state)
 {
     (void)state;
+    skip_on_ref();
     struct ig_eval_job job = {
         .data = fixture_tasks, .tasks = "all", .limit = ITEMS, .style = IG_EVAL_MLX};
     assert_scores(job, "scores/mlx.jsonl", 8 * TASKS);
