@@ -51,7 +51,8 @@ struct ig_cast_plan {
     const char *out;
     struct ig_slice fingerprint; /* of what the tensors are made from */
     bool resume, force;
-    bool has_card; /* the caller adds a README.md of its own */
+    bool keep_journal; /* one of several outputs: see struct ig_writer_plan */
+    bool has_card;     /* the caller adds a README.md of its own */
 };
 /* The type that a tensor is cast to before it is quantised, as mlx_lm.convert decides: the config's
  * torch_dtype, else its text_config's dtype; what cannot be quantised becomes bf16. */

@@ -86,6 +86,8 @@ struct ig_writer_plan {
     bool index_always;           /* write the index for one shard too (mlx-lm does) */
     struct ig_slice fingerprint; /* of recipe and inputs: resume refuses another one */
     bool resume;                 /* go on with OUT.partial if it is there */
+    bool keep_journal;           /* one of several outputs: when it is finished, its journal stays
+                                    beside it, so that a resumed run knows it, until forget */
     bool force;                  /* replace an existing OUT, at the end, by rename */
     bool no_sync;                /* do not wait for the disk: after a power failure OUT may hold
                                     zeros (a killed process loses nothing) */
@@ -95,6 +97,9 @@ struct ig_writer;
 /* Checks the disk's room, makes OUT.partial, preallocates all shards, writes their headers. */
 IG_MUST_CHECK bool ig_writer_open(const struct ig_writer_plan *plan, struct ig_writer **out,
                                   struct ig_err *err);
+/* Whether an earlier run finished all of OUT, and was killed before it could say so: there is
+ * nothing left to write; add, carry and finish do nothing. */
+bool ig_writer_is_whole(const struct ig_writer *writer);
 /* Whether an earlier run finished this tensor (its digest is checked against its bytes). */
 bool ig_writer_has(const struct ig_writer *writer, int64_t index);
 IG_MUST_CHECK bool ig_writer_put(struct ig_writer *writer, int64_t index, size_t byte_first,
@@ -108,8 +113,10 @@ IG_MUST_CHECK bool ig_writer_add(struct ig_writer *writer, const char *name, str
 const char *ig_writer_digest(const struct ig_writer *writer, int64_t index);
 /* Bytes of all files, known once open. */
 uint64_t ig_writer_bytes(const struct ig_writer *writer);
-/* Every tensor is marked: sync, write the index, drop the journal, rename to the final name. */
+/* Every tensor is marked: sync, write the index, rename to the final name, drop the journal. */
 IG_MUST_CHECK bool ig_writer_finish(struct ig_writer *writer, struct ig_err *err);
+/* Removes the journal that keep_journal left: all outputs are finished. */
+IG_MUST_CHECK bool ig_writer_forget(const struct ig_writer *writer, struct ig_err *err);
 /* Without finish: leaves OUT.partial and its journal for --resume. Accepts NULL. */
 void ig_writer_close(struct ig_writer *writer);
 /* A sink that stores tensors as they come; plan order = sink index. */

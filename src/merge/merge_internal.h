@@ -120,6 +120,8 @@ struct ig_merge {
 IG_MUST_CHECK bool merge__outputs_plan(struct ig_merge *m, struct ig_err *err);
 /* Makes the partial folders; sinks work after this. */
 IG_MUST_CHECK bool merge__outputs_start(struct ig_merge *m, struct ig_err *err);
+/* The path of the first output that an interrupted run did not finish, once started; or NULL. */
+const char *merge__unfinished_output(const struct ig_merge *m);
 /* Adds config.json and the other files, gives the folders their names. sketchbook.len 0: none. */
 IG_MUST_CHECK bool merge__outputs_finish(struct ig_merge *m, struct ig_slice sketchbook,
                                          struct ig_err *err);
@@ -141,7 +143,7 @@ void merge__write_sketch_head(const struct ig_merge *m, struct ig_buf *out);
 /* ---- sketchbook.c: lines as tensors are finished, put in order at the end ---- */
 
 struct merge_sketch;
-/* Goes on with the lines of an interrupted run. */
+/* Goes on with the lines of an interrupted run. NULL when all outputs are finished. */
 IG_MUST_CHECK bool merge__sketch_open(const struct ig_merge *m, struct merge_sketch **out,
                                       struct ig_err *err);
 bool merge__sketch_has(const struct merge_sketch *sketch, int64_t index);

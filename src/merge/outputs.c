@@ -32,6 +32,7 @@ static bool plan_cast(struct ig_merge *m, struct merge_output *o, struct ig_err 
                                 .fingerprint = m->fingerprint,
                                 .resume = m->job.resume,
                                 .force = m->job.force,
+                                .keep_journal = m->output_count > 1,
                                 .has_card = true};
     return ig_cast_plan(&plan, &o->cast, err);
 }
@@ -82,6 +83,18 @@ bool merge__outputs_plan(struct ig_merge *m, struct ig_err *err)
     return true;
 }
 
+static struct ig_writer *writer_of(const struct merge_output *o)
+{
+    return o->cast ? ig_cast_writer(o->cast) : o->writer;
+}
+
+const char *merge__unfinished_output(const struct ig_merge *m)
+{
+    for (int i = 0; i < m->output_count; i++)
+        if (!ig_writer_is_whole(writer_of(&m->outputs[i]))) return m->outputs[i].path;
+    return NULL;
+}
+
 static bool start_plain(struct ig_merge *m, struct merge_output *o, struct ig_err *err)
 {
     int64_t parameters = 0;
@@ -94,7 +107,8 @@ static bool start_plain(struct ig_merge *m, struct merge_output *o, struct ig_er
                                   .total_parameters = parameters,
                                   .fingerprint = m->fingerprint,
                                   .resume = m->job.resume,
-                                  .force = m->job.force};
+                                  .force = m->job.force,
+                                  .keep_journal = m->output_count > 1};
     if (!ig_writer_open(&plan, &o->writer, err)) return false;
     o->sink = ig_writer_sink(o->writer);
     return true;
@@ -125,7 +139,7 @@ static bool add(struct ig_writer *w, const char *name, struct ig_buf *text, stru
 static bool finish_output(struct ig_merge *m, struct merge_output *o, struct ig_slice sketchbook,
                           struct ig_err *err)
 {
-    struct ig_writer *w = o->cast ? ig_cast_writer(o->cast) : o->writer;
+    struct ig_writer *w = writer_of(o);
     struct ig_buf config = {0}, card = {0}, provenance = {0};
     if (!ig_writer_carry(w, ig_store_path(m->stores[m->donor]), err)) return false;
     merge__write_card(m, o, &card);
@@ -145,6 +159,8 @@ bool merge__outputs_finish(struct ig_merge *m, struct ig_slice sketchbook, struc
 {
     for (int i = 0; i < m->output_count; i++)
         if (!finish_output(m, &m->outputs[i], sketchbook, err)) return false;
+    for (int i = 0; i < m->output_count; i++)
+        if (!ig_writer_forget(writer_of(&m->outputs[i]), err)) return false;
     return true;
 }
 

@@ -63,6 +63,9 @@ static bool read_lines(struct merge_sketch *s, struct ig_err *err)
 bool merge__sketch_open(const struct ig_merge *m, struct merge_sketch **out, struct ig_err *err)
 {
     char folder[IG_PATH_MAX];
+    const char *output = merge__unfinished_output(m);
+    *out = NULL;
+    if (!output) return true;
     struct merge_sketch *s = calloc(1, sizeof *s);
     if (!s) return ig_err_nomem(err);
     s->m = m;
@@ -70,9 +73,8 @@ bool merge__sketch_open(const struct ig_merge *m, struct merge_sketch **out, str
     pthread_mutex_init(&s->lock, NULL);
     s->has = calloc((size_t)m->count, sizeof *s->has);
     bool ok = s->has || ig_err_nomem(err);
-    if (ok &&
-        snprintf(folder, sizeof folder, "%s.partial", m->outputs[0].path) >= (int)sizeof folder)
-        ok = ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", m->outputs[0].path);
+    if (ok && snprintf(folder, sizeof folder, "%s.partial", output) >= (int)sizeof folder)
+        ok = ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", output);
     ok = ok && ig_path_join(s->path, folder, WORKING_NAME, err);
     if (ok && ig_path_exists(s->path)) ok = read_lines(s, err);
     if (ok) {

@@ -66,6 +66,7 @@ bool ig_cast_start(struct ig_cast *cast, struct ig_err *err)
         .fingerprint = ig_buf_view(&cast->fingerprint),
         .resume = cast->plan.resume,
         .force = cast->plan.force,
+        .keep_journal = cast->plan.keep_journal,
     };
     return ig_writer_open(&plan, &cast->writer, err);
 }

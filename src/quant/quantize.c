@@ -139,6 +139,7 @@ static bool plan_cast(struct flow *f, int index, const char *out, struct ig_cast
         .fingerprint = ig_buf_view(&f->fingerprint),
         .resume = f->job->resume,
         .force = f->job->force,
+        .keep_journal = f->job->recipe_count > 1,
     };
     return ig_cast_plan(&plan, cast, err);
 }
@@ -336,6 +337,8 @@ static bool finish(struct flow *f, struct ig_job_report *report, struct ig_err *
                       ig_cast_bits_per_weight(f->casts[i]));
         report->output_bytes += out->bytes;
     }
+    for (int i = 0; i < f->cast_count; i++)
+        if (!ig_writer_forget(ig_cast_writer(f->casts[i]), err)) return false;
     report->output_count = f->cast_count;
     report->tensors = f->tensor_count;
     report->input_bytes = ig_store_bytes(f->store);

@@ -17,6 +17,7 @@
 bool ig_writer_add(struct ig_writer *w, const char *name, struct ig_slice bytes, struct ig_err *err)
 {
     char path[IG_PATH_MAX];
+    if (w->whole) return true;
     if (!ig_path_join(path, w->partial, name, err)) return false;
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) return ig_err_errno(err, errno, "cannot create '%s'", path);
@@ -110,7 +111,7 @@ static bool carry_folder(const char *from, const char *to, /* NOLINT(misc-no-rec
 
 bool ig_writer_carry(struct ig_writer *w, const char *model_dir, struct ig_err *err)
 {
-    if (!ig_path_is_dir(model_dir)) return true; /* a single file has no company */
+    if (w->whole || !ig_path_is_dir(model_dir)) return true; /* a single file has no company */
     return carry_folder(model_dir, w->partial, false, err);
 }
 
@@ -195,18 +196,24 @@ static bool take_name(struct ig_writer *w, struct ig_err *err)
 bool ig_writer_finish(struct ig_writer *w, struct ig_err *err)
 {
     bool sync = !w->plan.no_sync;
+    if (w->whole) return w->plan.keep_journal || ig_writer_forget(w, err);
     for (int64_t i = 0; i < w->plan.count; i++)
         if (!ig_writer_has(w, i))
             return ig_err_set(err, IG_ERR_BUG, "tensor '" IG_SLICE_FMT "' was never finished",
                               IG_SLICE_ARG(w->plan.tensors[i].name));
     if (!write_index(w, err)) return false;
     if (sync && !sync_folder(w->partial, err)) return false;
-    if (unlink(w->journal.path) != 0)
-        return ig_err_errno(err, errno, "cannot remove '%s'", w->journal.path);
+    if (!store__journal_set_aside(&w->journal, err)) return false;
     w->owns_partial = false;
     if (!take_name(w, err)) return false;
     store__journal_close(&w->journal);
-    return !sync || sync_parent(w->out, err);
+    if (sync && !sync_parent(w->out, err)) return false;
+    return w->plan.keep_journal || ig_writer_forget(w, err);
+}
+
+bool ig_writer_forget(const struct ig_writer *w, struct ig_err *err)
+{
+    return store__journal_forget(&w->journal, err);
 }
 
 /* ---- what may be replaced ---- */

@@ -37,13 +37,37 @@ static bool lock_folder(struct store_journal *journal, const char *dir, struct i
     return true;
 }
 
-bool store__journal_open(struct store_journal *journal, const char *dir, bool *exists,
-                         struct ig_err *err)
+bool store__journal_name(struct store_journal *journal, const char *dir, struct ig_err *err)
 {
     if (!ig_path_join(journal->path, dir, JOURNAL_NAME, err)) return false;
-    if (!lock_folder(journal, dir, err)) return false;
+    int length = snprintf(journal->aside, sizeof journal->aside, "%s.journal", dir);
+    return length < (int)sizeof journal->aside ||
+           ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", dir);
+}
+
+bool store__journal_open(struct store_journal *journal, const char *dir, bool occupied,
+                         bool *exists, struct ig_err *err)
+{
+    if (!store__journal_name(journal, dir, err) || !lock_folder(journal, dir, err)) return false;
     *exists = ig_path_exists(journal->path);
+    if (!ig_path_exists(journal->aside)) return true;
+    if (*exists || !occupied) return store__journal_forget(journal, err);
+    if (rename(journal->aside, journal->path) != 0)
+        return ig_err_errno(err, errno, "cannot rename '%s'", journal->aside);
+    *exists = true;
     return true;
+}
+
+bool store__journal_set_aside(struct store_journal *journal, struct ig_err *err)
+{
+    return rename(journal->path, journal->aside) == 0 ||
+           ig_err_errno(err, errno, "cannot rename '%s'", journal->path);
+}
+
+bool store__journal_forget(const struct store_journal *journal, struct ig_err *err)
+{
+    return unlink(journal->aside) == 0 || errno == ENOENT ||
+           ig_err_errno(err, errno, "cannot remove '%s'", journal->aside);
 }
 
 bool store__journal_create(struct store_journal *journal, struct ig_err *err)
@@ -164,32 +188,54 @@ static bool replay_tensor(struct ig_slice line, store__journal_each *each, void 
     return ok;
 }
 
-bool store__journal_replay(struct store_journal *journal, struct ig_digest plan,
-                           store__journal_each *each, void *user, bool *same_plan,
-                           struct ig_err *err)
+/* good: how many bytes of the file were whole lines of that plan. */
+static bool replay(const char *path, struct ig_digest plan, store__journal_each *each, void *user,
+                   size_t *good, bool *cut, struct ig_err *err)
 {
     struct ig_buf text = {0};
     struct ig_slice line;
     size_t at = 0, whole;
-    bool ok = false;
+    bool ok = true;
     struct ig_digest found;
-    *same_plan = false;
-    if (!ig_file_read(journal->path, JOURNAL_BYTES_MAX, &text, err)) return false;
-    while (next_line(ig_slice_make(text.data + at, text.len - at), &line, &whole)) {
+    if (!ig_file_read(path, JOURNAL_BYTES_MAX, &text, err)) return false;
+    while (ok && next_line(ig_slice_make(text.data + at, text.len - at), &line, &whole)) {
         if (at == 0) {
-            *same_plan = skip(&line, JOURNAL_TITLE) && read_hex(&line, &found) &&
-                         found.low == plan.low && found.high == plan.high;
-            if (!*same_plan) break;
+            if (!skip(&line, JOURNAL_TITLE) || !read_hex(&line, &found) || found.low != plan.low ||
+                found.high != plan.high)
+                break;
         } else if (!replay_tensor(line, each, user, err)) {
-            ig_err_within(err, "'%s', byte %zu", journal->path, at);
-            goto done;
+            ok = ig_err_within(err, "'%s', byte %zu", path, at);
         }
         at += whole;
     }
-    ok = true;
-    if (*same_plan && at < text.len && ftruncate(journal->fd, (off_t)at) != 0)
-        ok = ig_err_errno(err, errno, "cannot write '%s'", journal->path);
-done:
+    *good = at;
+    *cut = at < text.len;
     ig_buf_release(&text);
+    return ok;
+}
+
+bool store__journal_replay(struct store_journal *journal, struct ig_digest plan,
+                           store__journal_each *each, void *user, bool *same_plan,
+                           struct ig_err *err)
+{
+    size_t good = 0;
+    bool cut = false;
+    bool ok = replay(journal->path, plan, each, user, &good, &cut, err);
+    *same_plan = good > 0;
+    if (ok && *same_plan && cut && ftruncate(journal->fd, (off_t)good) != 0)
+        ok = ig_err_errno(err, errno, "cannot write '%s'", journal->path);
+    return ok;
+}
+
+bool store__journal_replay_aside(const struct store_journal *journal, struct ig_digest plan,
+                                 store__journal_each *each, void *user, bool *same_plan,
+                                 struct ig_err *err)
+{
+    size_t good = 0;
+    bool cut;
+    *same_plan = false;
+    if (!ig_path_exists(journal->aside)) return true;
+    bool ok = replay(journal->aside, plan, each, user, &good, &cut, err);
+    *same_plan = good > 0;
     return ok;
 }

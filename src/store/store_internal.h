@@ -79,13 +79,23 @@ struct store_journal {
     int fd;     /* -1: closed */
     int dir_fd; /* -1: closed. Holds the lock that keeps a second writer out. */
     char path[IG_PATH_MAX];
+    char aside[IG_PATH_MAX]; /* DIR.journal: where it waits while DIR gets its final name */
 };
 /* One finished tensor as the journal says. */
 typedef bool store__journal_each(void *user, struct ig_slice name, struct ig_digest digest,
                                  struct ig_err *err);
-/* Locks the folder, tells whether it has a journal. Nothing is made yet. */
-IG_MUST_CHECK bool store__journal_open(struct store_journal *journal, const char *dir, bool *exists,
+/* Says where the journal of the folder dir is. */
+IG_MUST_CHECK bool store__journal_name(struct store_journal *journal, const char *dir,
                                        struct ig_err *err);
+/* Locks the folder, tells whether it has a journal. One that was set aside by a run that was killed
+ * before the folder was renamed comes back, if the folder is `occupied`; else it is stale and goes.
+ */
+IG_MUST_CHECK bool store__journal_open(struct store_journal *journal, const char *dir,
+                                       bool occupied, bool *exists, struct ig_err *err);
+/* Moves it out of the folder, which is whole. It stays until it is forgotten, so that a kill at any
+ * moment leaves either a folder that can be gone on with or a whole one that is known to be. */
+IG_MUST_CHECK bool store__journal_set_aside(struct store_journal *journal, struct ig_err *err);
+IG_MUST_CHECK bool store__journal_forget(const struct store_journal *journal, struct ig_err *err);
 /* Opens the journal's file, making it if need be. */
 IG_MUST_CHECK bool store__journal_create(struct store_journal *journal, struct ig_err *err);
 /* Empties it and writes its first line, which names the plan. */
@@ -96,6 +106,10 @@ IG_MUST_CHECK bool store__journal_start(struct store_journal *journal, struct ig
 IG_MUST_CHECK bool store__journal_replay(struct store_journal *journal, struct ig_digest plan,
                                          store__journal_each *each, void *user, bool *same_plan,
                                          struct ig_err *err);
+/* The same of one that is set aside; nothing is cut. */
+IG_MUST_CHECK bool store__journal_replay_aside(const struct store_journal *journal,
+                                               struct ig_digest plan, store__journal_each *each,
+                                               void *user, bool *same_plan, struct ig_err *err);
 IG_MUST_CHECK bool store__journal_add(struct store_journal *journal, struct ig_slice name,
                                       struct ig_digest digest, struct ig_err *err);
 /* Whether it has a line after the first. */

@@ -113,7 +113,7 @@ static bool take_folder(struct ig_writer *w, struct ig_err *err)
     bool journaled = false, same_plan = false, occupied = false;
     if (!ig_dir_make(w->partial, err)) return false;
     if (!ig_dir_list(w->partial, is_not_journal, &occupied, err)) return false;
-    if (!store__journal_open(&w->journal, w->partial, &journaled, err)) return false;
+    if (!store__journal_open(&w->journal, w->partial, occupied, &journaled, err)) return false;
     if (!journaled && occupied && !w->plan.force)
         return ig_err_set(err, IG_ERR_USAGE,
                           "'%s' is in the way and no interrupted run: remove it, or use --force",
@@ -187,11 +187,25 @@ static bool allocate(struct ig_writer *w, struct ig_err *err)
     return true;
 }
 
+/* Whether OUT is the finished work of this very plan: its journal still lies beside it. */
+static bool look_for_whole(struct ig_writer *w, struct ig_err *err)
+{
+    if (!w->plan.resume || !ig_path_exists(w->out) || ig_path_exists(w->partial)) return true;
+    if (!store__journal_name(&w->journal, w->partial, err) ||
+        !store__journal_replay_aside(&w->journal, w->plan_digest, note_finished, w, &w->whole, err))
+        return false;
+    for (int64_t i = 0; i < w->plan.count; i++)
+        atomic_store(&w->slots[i].state, w->whole ? WRITER_DONE : WRITER_OPEN);
+    return true;
+}
+
 static bool open_all(struct ig_writer *w, const struct ig_writer_plan *plan, struct ig_err *err)
 {
     if (!copy_plan(w, plan, err)) return false;
     if (!store__shards_plan(&w->plan, &w->arena, &w->shards, err)) return false;
     if (!allocate(w, err) || !digest_plan(w, plan->fingerprint, err)) return false;
+    if (!look_for_whole(w, err)) return false;
+    if (w->whole) return true;
     if (!store__check_replaceable(w, err)) return false;
     if (!take_folder(w, err)) return false;
     w->owns_partial = true;
@@ -337,6 +351,11 @@ bool ig_writer_mark(struct ig_writer *w, int64_t index, struct ig_err *err)
     if (ok) atomic_store(&slot->state, WRITER_DONE);
     pthread_mutex_unlock(&w->lock);
     return ok;
+}
+
+bool ig_writer_is_whole(const struct ig_writer *w)
+{
+    return w->whole;
 }
 
 /* A claim of the journal is believed when the bytes still have their digest. Two threads may check

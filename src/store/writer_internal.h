@@ -35,6 +35,7 @@ struct ig_writer {
     int fd_count;
     struct ig_map by_name;
     int64_t claimed;
+    bool whole; /* an earlier run finished OUT and was killed before it could say so */
     struct store_journal journal;
     struct store_window window; /* unless plan.no_sync */
     pthread_mutex_t lock;       /* of the journal, and of slots' blocks while they are made */

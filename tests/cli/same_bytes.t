@@ -16,6 +16,21 @@ skipped), and after a kill at any moment.
   >   digest out | cmp - want
   > done; rm -rf out out.partial
 
+Several outputs too, of which some may be finished when the kill comes.
+
+  $ ingot merge r.yaml pair -q --quantize none,mxfp4 > log && for n in none mxfp4; do digest pair/$n > want-$n; done
+  $ for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  >   rm -rf out
+  >   ingot merge r.yaml out -q --quantize none,mxfp4 > log 2>&1 & pid=$!
+  >   sleep 0.$(( (i * 7) % 10 / 5 ))$i; kill -9 $pid 2> log; wait $pid 2> log
+  >   ls out/none out/mxfp4 > log 2>&1 && ! ls out/*.partial* > log 2>&1 && continue
+  >   ingot merge r.yaml out -q --quantize none,mxfp4 --resume > log 2>&1 || cat log
+  >   for n in none mxfp4; do digest out/$n | cmp - want-$n; done; ls out
+  > done | sort | uniq -c | sed 's/^ *[0-9]* //'
+  mxfp4
+  none
+  $ rm -rf out
+
 Quantising too; and merging and quantising in one pass is merging, then quantising.
 
   $ ingot quantize first q -q --recipe qx86-hi > log && digest q > want

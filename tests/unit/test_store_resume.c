@@ -223,6 +223,52 @@ static void damaged_bytes_are_written_again(void **state)
     remove_folders();
 }
 
+/* Killed between setting the journal aside and the rename, and between the rename and its end. */
+static void a_run_killed_in_its_last_moment_goes_on(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    char want[2048];
+    int written;
+    make_reference();
+    struct ig_writer_plan plan = plan_of("out");
+    plan.resume = true;
+    check_ok(run(&plan, COUNT, &written, &err), &err);
+    assert_int_equal(rename(scratch("out.partial/ingot.journal"), scratch("out.partial.journal")),
+                     0);
+    plan.keep_journal = true;
+    check_ok(run(&plan, COUNT + 1, &written, &err), &err);
+    assert_int_equal(written, 0);
+    assert_same_as_whole("out");
+    assert_true(ig_path_exists(scratch("out.partial.journal")));
+    plan.keep_journal = false;
+    check_ok(run(&plan, COUNT + 1, &written, &err), &err);
+    assert_int_equal(written, 0);
+    assert_same_as_whole("out");
+    assert_false(ig_path_exists(scratch("out.partial.journal")));
+    snprintf(want, sizeof want, "'%s' exists: choose another name, or use --force", scratch("out"));
+    check_fails(run(&plan, COUNT + 1, &written, &err), &err, IG_ERR_USAGE, want);
+    remove_folders();
+}
+
+/* A journal that lies about is not taken for another run's. */
+static void a_stale_journal_is_forgotten(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    int written;
+    struct ig_writer_plan plan = plan_of("out");
+    plan.keep_journal = true;
+    check_ok(run(&plan, COUNT + 1, &written, &err), &err);
+    check_ok(ig_dir_remove(scratch("out"), &err), &err);
+    plan.keep_journal = false;
+    plan.resume = true;
+    check_ok(run(&plan, COUNT + 1, &written, &err), &err);
+    assert_int_equal(written, COUNT);
+    assert_false(ig_path_exists(scratch("out.partial.journal")));
+    remove_folders();
+}
+
 static void damaged_journal_lines_are_forgotten(void **state)
 {
     (void)state;
@@ -466,6 +512,8 @@ int main(void)
         cmocka_unit_test(resume_wants_the_same_plan),
         cmocka_unit_test(nothing_to_resume_is_a_start),
         cmocka_unit_test(damaged_bytes_are_written_again),
+        cmocka_unit_test(a_run_killed_in_its_last_moment_goes_on),
+        cmocka_unit_test(a_stale_journal_is_forgotten),
         cmocka_unit_test(damaged_journal_lines_are_forgotten),
         cmocka_unit_test(a_killed_run_goes_on),
         cmocka_unit_test(one_writer_at_a_time),
