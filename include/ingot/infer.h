@@ -44,6 +44,37 @@ const float *ig_session_logits(const struct ig_session *session);
 IG_MUST_CHECK bool ig_session_score(struct ig_session *session, const int32_t *tokens,
                                     const int32_t *targets, size_t count, double *logprobs,
                                     bool *greedy, struct ig_err *err);
+/* ---- scoring many sequences together ---- */
+
+/* A run of tokens. It goes on from the end of `parent`, an earlier span of the same list, or starts
+ * a sequence (-1): a tree of spans is a prefix that is computed once and the branches that share
+ * it. A token sees those before it in its span and in its ancestors, nothing else. A tree's spans
+ * stand together in the list, its root first. */
+struct ig_span {
+    const int32_t *tokens;
+    int64_t count;  /* at least 1 */
+    int64_t parent; /* an index, or -1 */
+};
+/* Asks for log p(token | everything up to tokens[index] of the span). */
+struct ig_target {
+    int64_t span, index;
+    int32_t token;
+};
+struct ig_scored {
+    double logprob;
+    bool greedy; /* the token has the largest logit; of equal ones the lowest token */
+};
+/* Scores targets, which are ordered by span and index; several may share a place. The rows of all
+ * trees go through the layers together, a batch at a time, and no others than the targets' rows
+ * through the head: long lists of short sequences take the least time for a token. The numbers are
+ * those of ig_session_score to the bit, whatever else is in the list, however the same sequences
+ * are cut into spans, and for any number of threads. Forgets what the session holds. A tree may
+ * hold as many tokens, all branches together, as the session's context. */
+IG_MUST_CHECK bool ig_session_score_spans(struct ig_session *session, const struct ig_span *spans,
+                                          size_t span_count, const struct ig_target *targets,
+                                          size_t target_count, struct ig_scored *out,
+                                          struct ig_err *err);
+
 /* As feed, and all count x vocab logits into out: for parity tests. */
 IG_MUST_CHECK bool ig_session_logits_all(struct ig_session *session, const int32_t *tokens,
                                          size_t count, float *out, struct ig_err *err);

@@ -13,7 +13,7 @@
 struct job {
     struct ig_session *s;
     const float *keys, *values; /* of the layer: [kv head][context][head_dim] */
-    int64_t first, rows, tiles; /* tiles of one kv head */
+    int64_t tiles;              /* of one kv head */
     atomic_llong next;
 };
 
@@ -24,8 +24,20 @@ static int64_t query_at(const struct ig_model_shape *m, int64_t kv, int64_t p)
     return (p / share * m->heads + kv * share + p % share) * m->head_dim;
 }
 
-static void load_queries(const struct job *job, const struct infer_lane *lane, int64_t kv,
-                         int64_t p, int64_t used)
+/* Queries of one key head in one tile: p.. of the part's, which are numbered row by row. */
+struct tile {
+    const struct infer_part *part;
+    int64_t kv, p, used;
+};
+
+/* The part's first row of queries, or of results. */
+static float *row_queries(float *rows, const struct ig_model_shape *m, const struct tile *tile)
+{
+    return rows + tile->part->row * m->heads * m->head_dim;
+}
+
+static void load_queries(const struct job *job, const struct infer_lane *lane,
+                         const struct tile *tile)
 {
     const struct ig_session *s = job->s;
     const struct ig_model_shape *m = &s->model->shape;
@@ -35,47 +47,71 @@ static void load_queries(const struct job *job, const struct infer_lane *lane, i
     for (int64_t l = 0; l < lanes; l++) {
         lane->stats[l] = -INFINITY;
         lane->stats[lanes + l] = 0.0F;
-        if (l >= used) continue;
-        const float *q = s->q + query_at(m, kv, p + l);
+        if (l >= tile->used) continue;
+        const float *q = row_queries(s->q, m, tile) + query_at(m, tile->kv, tile->p + l);
         for (int64_t j = 0; j < m->head_dim; j++)
             lane->queries[j * lanes + l] = q[j];
     }
 }
 
-static void store_mixed(const struct job *job, const struct infer_lane *lane, int64_t kv, int64_t p,
-                        int64_t used)
+static void store_mixed(const struct job *job, const struct infer_lane *lane,
+                        const struct tile *tile)
 {
     const struct ig_session *s = job->s;
     const struct ig_model_shape *m = &s->model->shape;
     int64_t lanes = s->model->matmul.lanes;
-    for (int64_t l = 0; l < used; l++) {
-        float *out = s->attended + query_at(m, kv, p + l);
+    for (int64_t l = 0; l < tile->used; l++) {
+        float *out = row_queries(s->attended, m, tile) + query_at(m, tile->kv, tile->p + l);
         float factor = 1.0F / lane->stats[lanes + l];
         for (int64_t j = 0; j < m->head_dim; j++)
             out[j] = lane->mixed[j * lanes + l] * factor;
     }
 }
 
-/* One block of keys for the queries in the tile. */
-static void attend_block(const struct job *job, const struct infer_lane *lane, int64_t kv,
-                         int64_t at, int64_t keys, int used)
+/* The cache's slot of the key at a position of a span's path, and how many follow it there. */
+static int64_t slot_at(const struct infer_span *span, int64_t position, int64_t *count)
+{
+    while (position < span->position)
+        span = span->parent;
+    *count = span->position + span->count - position;
+    return span->slot + position - span->position;
+}
+
+/* keys keys of a path, from position `at` on, times the queries (scores = true), or their weights
+ * times the values: piece by piece as they lie in the cache, in order of position. */
+static void multiply(const struct job *job, const struct infer_lane *lane, const struct tile *tile,
+                     int64_t at, int64_t keys, bool scores)
 {
     const struct ig_session *s = job->s;
     const struct ig_matmul_ops *ops = &s->model->matmul;
-    int64_t dim = s->model->shape.head_dim, lanes = ops->lanes;
-    const float *k = job->keys + (kv * s->context + at) * dim;
-    const float *v = job->values + (kv * s->context + at) * dim;
+    int64_t dim = s->model->shape.head_dim, lanes = ops->lanes, count;
+    for (int64_t done = 0; done < keys; done += count) {
+        int64_t slot = slot_at(tile->part->span, at + done, &count);
+        if (count > keys - done) count = keys - done;
+        const float *w = (scores ? job->keys : job->values) + (tile->kv * s->context + slot) * dim;
+        float *weights = lane->scores + done * lanes;
+        ops->tile(&(struct ig_tile){.x = scores ? lane->queries : weights,
+                                    .w = w,
+                                    .y = scores ? weights : lane->mixed,
+                                    .row_step = scores ? dim : 1,
+                                    .col_step = scores ? 1 : dim,
+                                    .depth = scores ? dim : count,
+                                    .lanes_step = (int)lanes,
+                                    .lanes = (int)((tile->used + 15) / 16 * 16),
+                                    .features = (int)(scores ? count : dim),
+                                    .add = !scores});
+    }
+}
+
+/* One block of keys for the queries in the tile. */
+static void attend_block(const struct job *job, const struct infer_lane *lane,
+                         const struct tile *tile, int64_t at, int64_t keys)
+{
+    const struct ig_session *s = job->s;
+    int64_t dim = s->model->shape.head_dim, lanes = s->model->matmul.lanes;
+    int used = (int)((tile->used + 15) / 16 * 16);
     float *rescale = lane->stats + 2 * lanes;
-    struct ig_tile tile = {.x = lane->queries,
-                           .w = k,
-                           .y = lane->scores,
-                           .row_step = dim,
-                           .col_step = 1,
-                           .depth = dim,
-                           .lanes_step = (int)lanes,
-                           .lanes = used,
-                           .features = (int)keys};
-    ops->tile(&tile);
+    multiply(job, lane, tile, at, keys, true);
     s->model->neural.softmax_lanes(&(struct ig_softmax){.scores = lane->scores,
                                                         .keys = keys,
                                                         .step = lanes,
@@ -88,48 +124,58 @@ static void attend_block(const struct job *job, const struct infer_lane *lane, i
     for (int64_t j = 0; at > 0 && j < dim; j++)
         for (int l = 0; l < used; l++)
             lane->mixed[j * lanes + l] *= rescale[l];
-    tile = (struct ig_tile){.x = lane->scores,
-                            .w = v,
-                            .y = lane->mixed,
-                            .row_step = 1,
-                            .col_step = dim,
-                            .depth = keys,
-                            .lanes_step = (int)lanes,
-                            .lanes = used,
-                            .features = (int)dim,
-                            .add = true};
-    ops->tile(&tile);
+    multiply(job, lane, tile, at, keys, false);
 }
 
-static void attend_tile(const struct job *job, const struct infer_lane *lane, int64_t kv, int64_t p)
+static void attend_tile(const struct job *job, const struct infer_lane *lane,
+                        const struct tile *tile)
 {
     const struct ig_model_shape *m = &job->s->model->shape;
     int64_t share = m->heads / m->kv_heads, lanes = job->s->model->matmul.lanes;
-    int64_t used = job->rows * share - p < lanes ? job->rows * share - p : lanes;
-    int64_t keys = job->first + (p + used - 1) / share + 1; /* of the last row of the tile */
-    load_queries(job, lane, kv, p, used);
+    int64_t first = tile->part->span->position + tile->part->offset;
+    int64_t keys = first + (tile->p + tile->used - 1) / share + 1; /* of the tile's last row */
+    load_queries(job, lane, tile);
     for (int64_t at = 0; at < keys; at += INFER_KEYS) {
         int64_t count = keys - at < INFER_KEYS ? keys - at : INFER_KEYS;
         for (int64_t l = 0; l < lanes; l++) {
-            int64_t last = l < used ? job->first + (p + l) / share - at : count;
+            int64_t last = l < tile->used ? first + (tile->p + l) / share - at : count;
             lane->last[l] = last < -1 ? -1 : last > count ? (int32_t)count : (int32_t)last;
         }
-        attend_block(job, lane, kv, at, count, (int)((used + 15) / 16 * 16));
+        attend_block(job, lane, tile, at, count);
     }
-    store_mixed(job, lane, kv, p, used);
+    store_mixed(job, lane, tile);
+}
+
+/* The part that a tile belongs to. */
+static const struct infer_part *part_of(const struct infer_batch *batch, int64_t tile)
+{
+    int64_t low = 0, high = batch->part_count;
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        if (batch->parts[middle].tile <= tile)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &batch->parts[low];
 }
 
 static void run_tiles(void *user, int thread, int threads)
 {
     (void)threads;
     struct job *job = user;
-    int64_t lanes = job->s->model->matmul.lanes, kv_heads = job->s->model->shape.kv_heads;
+    const struct ig_model_shape *m = &job->s->model->shape;
+    int64_t lanes = job->s->model->matmul.lanes, share = m->heads / m->kv_heads;
     for (;;) {
         int64_t task = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (task >= kv_heads * job->tiles) return;
-        /* Last rows first: they see the most keys. */
-        int64_t tile = job->tiles - 1 - task / kv_heads;
-        attend_tile(job, &job->s->lanes[thread], task % kv_heads, tile * lanes);
+        if (task >= m->kv_heads * job->tiles) return;
+        /* Last rows first: of a long sequence they see the most keys. */
+        int64_t at = job->tiles - 1 - task / m->kv_heads;
+        struct tile tile = {.part = part_of(job->s->batch, at), .kv = task % m->kv_heads};
+        tile.p = (at - tile.part->tile) * lanes;
+        tile.used = tile.part->rows * share - tile.p;
+        if (tile.used > lanes) tile.used = lanes;
+        attend_tile(job, &job->s->lanes[thread], &tile);
     }
 }
 
@@ -140,7 +186,7 @@ static void attend_row(const struct job *job, const struct infer_lane *lane, int
     const struct ig_session *s = job->s;
     const struct ig_model_shape *m = &s->model->shape;
     const struct ig_neural_ops *ops = &s->model->neural;
-    int64_t share = m->heads / m->kv_heads, dim = m->head_dim, keys = job->first + row + 1;
+    int64_t share = m->heads / m->kv_heads, dim = m->head_dim, keys = s->positions[row] + 1;
     float scale = 1.0F / sqrtf((float)dim);
     float *out = s->attended + query_at(m, kv, row * share);
     const float *q = s->q + query_at(m, kv, row * share);
@@ -177,21 +223,22 @@ static void run_rows(void *user, int thread, int threads)
     int64_t kv_heads = job->s->model->shape.kv_heads;
     for (;;) {
         int64_t task = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (task >= kv_heads * job->rows) return;
+        if (task >= kv_heads * job->s->batch->rows) return;
         attend_row(job, &job->s->lanes[thread], task % kv_heads, task / kv_heads);
     }
 }
 
-void infer__attend(struct ig_session *s, int64_t layer, int64_t first, int64_t rows, bool exact)
+/* Few rows are always those of one sequence, whose slots are its positions. */
+void infer__attend(struct ig_session *s, int64_t layer, bool exact)
 {
     const struct ig_model_shape *m = &s->model->shape;
+    const struct infer_batch *batch = s->batch;
     int64_t lanes = s->model->matmul.lanes, each = m->kv_heads * s->context * m->head_dim;
-    struct job job = {.s = s,
-                      .keys = s->keys + layer * each,
-                      .values = s->values + layer * each,
-                      .first = first,
-                      .rows = rows,
-                      .tiles = (rows * (m->heads / m->kv_heads) + lanes - 1) / lanes};
-    bool tiles = rows > INFER_MATVEC_ROWS || exact;
+    struct job job = {.s = s, .keys = s->keys + layer * each, .values = s->values + layer * each};
+    for (int64_t p = 0; p < batch->part_count; p++) {
+        batch->parts[p].tile = job.tiles;
+        job.tiles += (batch->parts[p].rows * (m->heads / m->kv_heads) + lanes - 1) / lanes;
+    }
+    bool tiles = batch->rows > INFER_MATVEC_ROWS || exact;
     ig_pool_all(s->model->pool, tiles ? run_tiles : run_rows, &job);
 }

@@ -42,7 +42,7 @@ static void embed_row(const struct rows_job *job, int64_t row)
     m->matmul.unpack(&m->embed, job->tokens[row], 0, hidden, job->s->x + row * hidden);
     float *angles = job->s->angles + row * dim, scale = (float)m->shape.rope_attention;
     for (int64_t j = 0; j < half; j++) {
-        float angle = (float)(job->s->length + row) * m->rope[j]; /* rounded to f32, as torch's */
+        float angle = (float)job->s->positions[row] * m->rope[j]; /* rounded to f32, as torch's */
         angles[j] = (float)cos((double)angle) * scale;
         angles[half + j] = (float)sin((double)angle) * scale;
     }
@@ -87,7 +87,7 @@ static void place_row(const struct rows_job *job, int64_t row)
         float *k = s->k + (row * m->kv_heads + h) * dim;
         if (layer->k_norm) s->model->neural.rms_norm(k, layer->k_norm, dim, eps, k);
         turn(k, angles, dim / 2);
-        int64_t at = ((job->layer * m->kv_heads + h) * s->context + s->length + row) * dim;
+        int64_t at = ((job->layer * m->kv_heads + h) * s->context + s->slots[row]) * dim;
         memcpy(s->keys + at, k, (size_t)dim * sizeof *k);
         memcpy(s->values + at, s->v + (row * m->kv_heads + h) * dim, (size_t)dim * sizeof *k);
     }
@@ -111,7 +111,7 @@ static void layer_forward(struct ig_session *s, struct rows_job *job, bool exact
     infer__linear(s, qkv, 3, s->normed, job->rows, exact);
     job->run = place_row;
     each_row(job);
-    infer__attend(s, job->layer, s->length, job->rows, exact);
+    infer__attend(s, job->layer, exact);
     const struct infer_product o = {&l->o, l->o_bias, s->normed};
     infer__linear(s, &o, 1, s->attended, job->rows, exact);
     job->added = s->normed;
@@ -126,13 +126,34 @@ static void layer_forward(struct ig_session *s, struct rows_job *job, bool exact
     infer__linear(s, &down, 1, s->gate, job->rows, exact);
 }
 
-void infer__forward(struct ig_session *s, const int32_t *tokens, int64_t rows, bool exact)
+/* Where each row of the batch stands. */
+static void place_parts(struct ig_session *s, const struct infer_batch *batch)
 {
-    struct rows_job job = {.s = s, .rows = rows, .tokens = tokens, .run = embed_row};
+    for (int64_t p = 0; p < batch->part_count; p++) {
+        const struct infer_part *part = &batch->parts[p];
+        for (int64_t i = 0; i < part->rows; i++) {
+            s->positions[part->row + i] = part->span->position + part->offset + i;
+            s->slots[part->row + i] = part->span->slot + part->offset + i;
+        }
+    }
+}
+
+void infer__forward_batch(struct ig_session *s, const struct infer_batch *batch, bool exact)
+{
+    struct rows_job job = {.s = s, .rows = batch->rows, .tokens = batch->tokens, .run = embed_row};
+    s->batch = batch;
+    place_parts(s, batch);
     each_row(&job);
     for (job.layer = 0; job.layer < s->model->shape.layers; job.layer++)
         layer_forward(s, &job, exact);
     job.weight = s->model->final_norm;
     job.run = norm_row;
     each_row(&job);
+}
+
+void infer__forward(struct ig_session *s, const int32_t *tokens, int64_t rows, bool exact)
+{
+    struct infer_span span = {.count = s->length + rows};
+    struct infer_part part = {.span = &span, .offset = s->length, .rows = rows};
+    infer__forward_batch(s, &(struct infer_batch){tokens, &part, rows, 1}, exact);
 }

@@ -56,6 +56,25 @@ struct infer_lane {
     float *heads;   /* max and sum for each head that shares a key head */
 };
 
+/* Tokens that lie one after another in the cache. Positions go on from the parent's end. */
+struct infer_span {
+    int64_t slot, position; /* of the first token */
+    int64_t count;
+    const struct infer_span *parent; /* NULL: none */
+};
+/* Rows of a batch: the tokens of a span from `offset` on. */
+struct infer_part {
+    const struct infer_span *span;
+    int64_t offset, row, rows;
+    int64_t tile; /* attention's first one of this part */
+};
+/* What goes through the layers together. */
+struct infer_batch {
+    const int32_t *tokens;
+    struct infer_part *parts;
+    int64_t rows, part_count;
+};
+
 struct ig_session {
     struct ig_model *model;
     int64_t context, length, rows_max;
@@ -64,13 +83,16 @@ struct ig_session {
     void *memory;         /* everything below */
     size_t memory_bytes;
     float *x, *normed, *q, *k, *v, *attended, *gate, *up; /* rows_max each */
+    const struct infer_batch *batch;                      /* while it goes through the layers */
+    int64_t *positions, *slots;                           /* of its rows */
     float *angles;  /* rows_max x head_dim: cosines, then sines */
     float *operand; /* INFER_MATVEC_ROWS rows for matvec */
     float *packed;  /* x in tiles */
     float *logits;  /* vocab */
     float *partial; /* scoring: max and sum for each row and block of the vocabulary */
-    float *wanted;  /* scoring: the target's logit for each row */
+    float *wanted;  /* scoring: each target's logit; rows_max targets at a time */
     bool *greedy;
+    float *held;              /* scoring: rows_max rows that wait for the head */
     struct infer_lane *lanes; /* one for each thread */
     int32_t *picks;           /* vocab: the sampler's candidates */
     float *weights;           /* vocab: the sampler's probabilities */
@@ -90,23 +112,34 @@ struct infer_product {
  * for few rows, so that a row's result does not depend on how many there are. */
 void infer__linear(struct ig_session *s, const struct infer_product *products, int count,
                    const float *x, int64_t rows, bool exact);
-/* Log-probabilities of one target for each row, without storing a row of logits. */
+/* Log-probabilities of up to rows_max targets, without storing a row of logits. */
+struct infer_target {
+    int32_t row, token;
+};
 struct infer_scores {
-    const int32_t *targets;
-    double *logprobs;
-    bool *greedy;
+    const struct infer_target *targets;
+    struct ig_scored *out;
+    int64_t count;
 };
 void infer__head_scores(struct ig_session *s, const float *x, int64_t rows,
                         const struct infer_scores *scores);
 
 /* ---- attention.c ---- */
-/* Attends rows queries at positions first.. of one layer; q is rows x heads x head_dim. */
-void infer__attend(struct ig_session *s, int64_t layer, int64_t first, int64_t rows, bool exact);
+/* Attends the queries of the batch in one layer; q is rows x heads x head_dim. */
+void infer__attend(struct ig_session *s, int64_t layer, bool exact);
 
 /* ---- forward.c ---- */
 /* Runs rows tokens from position s->length through all layers; leaves x normed, length unchanged.
  */
 void infer__forward(struct ig_session *s, const int32_t *tokens, int64_t rows, bool exact);
+/* The same for a batch of parts of spans, whose slots are in the cache's bounds. */
+void infer__forward_batch(struct ig_session *s, const struct infer_batch *batch, bool exact);
+
+/* ---- session.c ---- */
+/* False, with the error set, unless a logit or log-probability is a finite number. */
+IG_MUST_CHECK bool infer__check_finite(double value, struct ig_err *err);
+IG_MUST_CHECK bool infer__check_token(const struct ig_session *s, int32_t token,
+                                      struct ig_err *err);
 
 /* ---- sample.c ---- */
 /* Chooses a token from s->logits, which are finite and which it changes. history: the tokens so

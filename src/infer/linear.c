@@ -154,15 +154,38 @@ static void store_results(const struct job *job, const struct infer_lane *lane,
     }
 }
 
-/* The largest logit and the sum of exp below it, for each row; and the targets' logits. A target is
- * greedy so far when no earlier logit of this block equals it. */
+static int64_t vocab_blocks(const struct ig_session *s)
+{
+    return (s->model->shape.vocab + INFER_FEATURES - 1) / INFER_FEATURES;
+}
+
+/* Of the targets in this block: their logits. A target is greedy so far when no earlier logit of
+ * the block equals it. */
+static void find_targets(const struct job *job, const float *results, int64_t first, int64_t count)
+{
+    struct ig_session *s = job->s;
+    int64_t lanes = s->model->matmul.lanes;
+    for (int64_t t = 0; t < job->scores->count; t++) {
+        int64_t n = job->scores->targets[t].token - first, r = job->scores->targets[t].row;
+        if (n < 0 || n >= count) continue;
+        const float *y = results + r / lanes * lanes * INFER_FEATURES + r % lanes;
+        s->wanted[t] = y[n * lanes];
+        s->greedy[t] = true;
+        for (int64_t i = 0; i < n; i++)
+            if (y[i * lanes] == y[n * lanes]) s->greedy[t] = false;
+    }
+}
+
+/* The largest logit of the block and the sum of exp below it, for each row. */
 static void reduce_results(const struct job *job, const struct infer_lane *lane, int64_t first,
                            int64_t count)
 {
     struct ig_session *s = job->s;
     int64_t lanes = s->model->matmul.lanes;
     float *max = lane->stats, *sum = max + lanes;
-    float *out = s->partial + first / INFER_FEATURES * job->rows * 2;
+    int64_t blocks = vocab_blocks(s);
+    float *out = s->partial + first / INFER_FEATURES * 2; /* [row][block] */
+    find_targets(job, lane->results, first, count);
     for (int64_t r = 0; r < job->rows; r += lanes) {
         int64_t used = job->rows - r < lanes ? job->rows - r : lanes;
         float *y = lane->results + r * INFER_FEATURES;
@@ -170,12 +193,6 @@ static void reduce_results(const struct job *job, const struct infer_lane *lane,
             max[l] = -INFINITY;
             sum[l] = 0.0F;
             lane->last[l] = INT32_MAX;
-            int64_t n = l < used ? job->scores->targets[r + l] - first : -1;
-            if (n < 0 || n >= count) continue;
-            s->wanted[r + l] = y[n * lanes + l];
-            s->greedy[r + l] = true;
-            for (int64_t i = 0; i < n; i++)
-                if (y[i * lanes + l] == y[n * lanes + l]) s->greedy[r + l] = false;
         }
         s->model->neural.softmax_lanes(&(struct ig_softmax){.scores = y,
                                                             .keys = count,
@@ -187,8 +204,8 @@ static void reduce_results(const struct job *job, const struct infer_lane *lane,
                                                             .sum = sum,
                                                             .rescale = sum + lanes});
         for (int64_t l = 0; l < used; l++) {
-            out[2 * (r + l)] = max[l];
-            out[2 * (r + l) + 1] = sum[l];
+            out[2 * (r + l) * blocks] = max[l];
+            out[2 * (r + l) * blocks + 1] = sum[l];
         }
     }
 }
@@ -246,26 +263,39 @@ void infer__linear(struct ig_session *s, const struct infer_product *products, i
 /* ---- scores ---- */
 
 /* Blocks are combined in their order, so that the sum does not depend on the threads. */
-static void combine_row(const struct ig_session *s, int64_t row, int64_t rows,
-                        const struct infer_scores *scores)
+static double log_sum(const float *parts, int64_t blocks, float *top)
 {
-    int32_t target = scores->targets[row];
-    int64_t vocab = s->model->shape.vocab, own = target / INFER_FEATURES;
-    int64_t blocks = (vocab + INFER_FEATURES - 1) / INFER_FEATURES;
-    bool greedy = s->greedy[row];
-    float top = -INFINITY;
     double sum = 0.0;
-    for (int64_t b = 0; b < blocks; b++) {
-        float max = s->partial[(b * rows + row) * 2];
-        if (b < own && max == s->wanted[row]) greedy = false;
-        if (max > top) top = max;
+    *top = -INFINITY;
+    for (int64_t b = 0; b < blocks; b++)
+        if (parts[2 * b] > *top) *top = parts[2 * b];
+    for (int64_t b = 0; b < blocks; b++)
+        sum += (double)parts[2 * b + 1] * exp((double)parts[2 * b] - (double)*top);
+    return log(sum);
+}
+
+/* All targets of the rows that are this thread's. */
+static void run_combine(void *user, int thread, int threads)
+{
+    const struct job *job = user;
+    const struct infer_scores *scores = job->scores;
+    const float *wanted = job->s->wanted, *parts = NULL;
+    int64_t row = -1, blocks = vocab_blocks(job->s);
+    double sum = 0.0;
+    float top = 0.0F;
+    for (int64_t t = 0; t < scores->count; t++) {
+        const struct infer_target *target = &scores->targets[t];
+        if (target->row % threads != thread) continue;
+        if (target->row != row) {
+            row = target->row;
+            parts = job->s->partial + row * blocks * 2;
+            sum = log_sum(parts, blocks, &top);
+        }
+        bool greedy = job->s->greedy[t] && wanted[t] == top;
+        for (int64_t b = 0; greedy && b < target->token / INFER_FEATURES; b++)
+            greedy = parts[2 * b] != wanted[t];
+        scores->out[t] = (struct ig_scored){(double)wanted[t] - (double)top - sum, greedy};
     }
-    for (int64_t b = 0; b < blocks; b++) {
-        const float *part = s->partial + (b * rows + row) * 2;
-        sum += (double)part[1] * exp((double)part[0] - (double)top);
-    }
-    scores->logprobs[row] = (double)s->wanted[row] - (double)top - log(sum);
-    if (scores->greedy) scores->greedy[row] = greedy && s->wanted[row] == top;
 }
 
 void infer__head_scores(struct ig_session *s, const float *x, int64_t rows,
@@ -280,6 +310,5 @@ void infer__head_scores(struct ig_session *s, const float *x, int64_t rows,
                       .cols = product.w->cols,
                       .scores = scores};
     many_rows(&job);
-    for (int64_t r = 0; r < rows; r++)
-        combine_row(s, r, rows, scores);
+    ig_pool_all(s->model->pool, run_combine, &job);
 }

@@ -74,6 +74,8 @@ static void carve_all(struct carver *c, struct ig_session *s)
     s->attended = carve(c, rows, q, sizeof(float));
     s->gate = carve(c, rows, m->intermediate, sizeof(float));
     s->up = carve(c, rows, m->intermediate, sizeof(float));
+    s->positions = carve(c, 1, rows, sizeof(int64_t));
+    s->slots = carve(c, 1, rows, sizeof(int64_t));
     s->angles = carve(c, rows, m->head_dim, sizeof(float));
     s->operand = carve(c, 3 * INFER_MATVEC_ROWS, ig_matmul_operand_floats(widest), sizeof(float));
     s->packed = carve(c, padded, widest, sizeof(float));
@@ -81,6 +83,7 @@ static void carve_all(struct carver *c, struct ig_session *s)
     s->partial = carve(c, 2 * rows, blocks, sizeof(float));
     s->wanted = carve(c, 1, rows, sizeof(float));
     s->greedy = carve(c, 1, rows, sizeof(bool));
+    s->held = carve(c, rows, m->hidden, sizeof(float));
     s->picks = carve(c, 1, m->vocab, sizeof(int32_t));
     s->weights = carve(c, 1, m->vocab, sizeof(float));
     struct infer_lane *all = carve(c, 1, threads, sizeof *all);
@@ -174,6 +177,13 @@ const float *ig_session_logits(const struct ig_session *session)
 
 /* ---- feeding ---- */
 
+bool infer__check_token(const struct ig_session *s, int32_t token, struct ig_err *err)
+{
+    if (token >= 0 && token < s->model->shape.vocab) return true;
+    return ig_err_set(err, IG_ERR_DATA, "token %d is outside the model's vocabulary of %lld",
+                      (int)token, (long long)s->model->shape.vocab);
+}
+
 static bool check_tokens(const struct ig_session *s, const int32_t *tokens, size_t count,
                          struct ig_err *err)
 {
@@ -187,17 +197,13 @@ static bool check_tokens(const struct ig_session *s, const int32_t *tokens, size
                           (long long)s->length, count, (long long)s->context);
     }
     for (size_t i = 0; i < count; i++)
-        if (tokens[i] < 0 || tokens[i] >= s->model->shape.vocab)
-            return ig_err_set(err, IG_ERR_DATA,
-                              "token %d is outside the model's vocabulary of %lld", (int)tokens[i],
-                              (long long)s->model->shape.vocab);
+        if (!infer__check_token(s, tokens[i], err)) return false;
     return true;
 }
 
-static bool check_finite(const struct ig_session *s, const float *logits, int64_t count,
-                         struct ig_err *err)
+bool infer__check_finite(double value, struct ig_err *err)
 {
-    if (isfinite(s->model->neural.max(logits, count))) return true;
+    if (isfinite(value)) return true;
     return ig_err_set(err, IG_ERR_DATA,
                       "the model's logits are not finite numbers: its weights are broken");
 }
@@ -222,21 +228,22 @@ bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t c
     if (count == 0) return true;
     struct infer_product head = {&session->model->head, NULL, session->logits};
     infer__linear(session, &head, 1, session->normed + (rows - 1) * m->hidden, 1, false);
-    if (check_finite(session, session->logits, m->vocab, err)) return true;
+    float top = session->model->neural.max(session->logits, m->vocab);
+    if (infer__check_finite((double)top, err)) return true;
     session->length = before;
     return false;
 }
 
 /* Scored rows move together to the front of normed; their targets and places with them. */
 static int64_t gather_scored(struct ig_session *s, const int32_t *targets, int64_t rows,
-                             int32_t *picked, int64_t *places)
+                             struct infer_target *picked, int64_t *places)
 {
     int64_t hidden = s->model->shape.hidden, n = 0;
     for (int64_t r = 0; r < rows; r++) {
         if (targets[r] < 0) continue;
         if (n < r)
             memcpy(s->normed + n * hidden, s->normed + r * hidden, (size_t)hidden * sizeof(float));
-        picked[n] = targets[r];
+        picked[n] = (struct infer_target){(int32_t)n, targets[r]};
         places[n++] = r;
     }
     return n;
@@ -245,19 +252,16 @@ static int64_t gather_scored(struct ig_session *s, const int32_t *targets, int64
 static bool score_batch(struct ig_session *s, const int32_t *targets, int64_t rows,
                         double *logprobs, bool *greedy, struct ig_err *err)
 {
-    int32_t picked[INFER_ROWS_MAX];
+    struct infer_target picked[INFER_ROWS_MAX];
     int64_t places[INFER_ROWS_MAX];
-    double sums[INFER_ROWS_MAX];
-    bool best[INFER_ROWS_MAX];
+    struct ig_scored scored[INFER_ROWS_MAX];
     int64_t n = gather_scored(s, targets, rows, picked, places);
     if (n == 0) return true;
-    infer__head_scores(s, s->normed, n, &(struct infer_scores){picked, sums, best});
+    infer__head_scores(s, s->normed, n, &(struct infer_scores){picked, scored, n});
     for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(sums[i]))
-            return ig_err_set(err, IG_ERR_DATA,
-                              "the model's logits are not finite numbers: its weights are broken");
-        logprobs[places[i]] = sums[i];
-        if (greedy) greedy[places[i]] = best[i];
+        if (!infer__check_finite(scored[i].logprob, err)) return false;
+        logprobs[places[i]] = scored[i].logprob;
+        if (greedy) greedy[places[i]] = scored[i].greedy;
     }
     return true;
 }
@@ -267,10 +271,7 @@ bool ig_session_score(struct ig_session *session, const int32_t *tokens, const i
 {
     if (!check_tokens(session, tokens, count, err)) return false;
     for (size_t i = 0; i < count; i++)
-        if (targets[i] >= session->model->shape.vocab)
-            return ig_err_set(err, IG_ERR_DATA,
-                              "token %d is outside the model's vocabulary of %lld", (int)targets[i],
-                              (long long)session->model->shape.vocab);
+        if (targets[i] >= 0 && !infer__check_token(session, targets[i], err)) return false;
     int64_t before = session->length, rows = 0;
     for (size_t done = 0; done < count; done += (size_t)rows) {
         rows = batch_rows(session, count - done);
