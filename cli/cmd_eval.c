@@ -2,6 +2,7 @@
  * eval — accuracy of one or more models on multiple-choice tasks. */
 #include "cli.h"
 #include "ingot/eval.h"
+#include "ingot/hub.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -68,6 +69,7 @@ static double headline(const struct ig_eval_result *r)
 }
 
 struct scored { /* one model at work */
+    struct ig_buf name;
     struct ig_eval_set *set;
     struct ig_template *tmpl;
     struct ig_model *model;
@@ -97,11 +99,10 @@ static bool open_model(const struct args *args, const char *path, const struct i
            ig_tokenizer_open(path, &s->tokenizer, err);
 }
 
-static bool score_model(const struct args *args, const char *path, struct scored *s,
-                        struct ig_err *err)
+static bool score_model(const struct args *args, struct scored *s, struct ig_err *err)
 {
     const struct ig_eval_record_job record = {
-        .dir = args->output, .model = path, .now = (int64_t)time(NULL)};
+        .dir = args->output, .model = s->name.data, .now = (int64_t)time(NULL)};
     if (args->output && !ig_eval_record_open(s->set, &record, &s->record, err)) return false;
     ig_eval_on_item *on_item = args->output ? ig_eval_record_item : NULL;
     return ig_eval_score(s->set, s->model, s->tokenizer, on_item, s->record, s->results, err) &&
@@ -111,6 +112,7 @@ static bool score_model(const struct args *args, const char *path, struct scored
 
 static void close_model(struct scored *s)
 {
+    ig_buf_release(&s->name);
     ig_eval_record_close(s->record);
     ig_eval_close(s->set);
     ig_template_close(s->tmpl);
@@ -119,16 +121,15 @@ static void close_model(struct scored *s)
     free(s->results);
 }
 
-static void show_model(const char *path, const struct scored *s, bool json,
-                       struct ig_json_writer *w)
+static void show_model(const struct scored *s, bool json, struct ig_json_writer *w)
 {
     int tasks = ig_eval_task_count(s->set);
     double sum = 0;
     cli_watch_clear();
-    if (!json) printf("%s\n", path);
+    if (!json) printf("%s\n", s->name.data);
     ig_json_open(w, '{');
     ig_json_key(w, "model");
-    ig_json_put_text(w, ig_slice_of(path));
+    ig_json_put_text(w, ig_buf_view(&s->name));
     ig_json_key(w, "results");
     ig_json_open(w, '[');
     for (int i = 0; i < tasks; i++) {
@@ -153,8 +154,10 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     for (size_t i = 0; ok && i < args->models.count; i++) {
         const char *path = args->models.items[i];
         struct scored s = {0};
-        ok = open_model(args, path, watch, &s, err) && score_model(args, path, &s, err);
-        if (ok) show_model(path, &s, args->common.json, &w);
+        if (!ig_hub_name_of(path, &s.name)) ig_buf_text(&s.name, path);
+        ok = ig_buf_ok(&s.name, err) && open_model(args, path, watch, &s, err) &&
+             score_model(args, &s, err);
+        if (ok) show_model(&s, args->common.json, &w);
         close_model(&s);
     }
     ig_json_close(&w, ']');

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/map.h"
 #include "base/size.h"
+#include "ingot/hub.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,12 +43,16 @@ static bool open_store(struct ig_merge *m, int i, struct ig_err *err)
 {
     const struct recipe_model *model = &m->recipe->models[i];
     struct ig_err why = {0};
-    if (!ig_path_exists(model->path.ptr)) {
+    struct ig_buf folder = {0};
+    if (!ig_path_exists(model->path.ptr) && !ig_hub_is_name(model->path.ptr)) {
         ig_yaml_fail(err, model->node, "model '" IG_SLICE_FMT "' does not exist",
                      IG_SLICE_ARG(model->path));
         return ig_err_within(err, "%s", m->recipe->name);
     }
-    if (!ig_store_open(model->path.ptr, &m->stores[i], &why)) {
+    bool opened = ig_hub_find_model(model->path.ptr, &folder, &why) &&
+                  ig_store_open(folder.data, &m->stores[i], &why);
+    ig_buf_release(&folder);
+    if (!opened) {
         ig_yaml_fail(err, model->node, "%s", why.text);
         err->code = why.code;
         return ig_err_within(err, "%s", m->recipe->name);
