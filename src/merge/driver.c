@@ -47,10 +47,10 @@ static bool advance(struct run *run, int64_t items, uint64_t bytes, struct ig_er
     return go || ig_err_set(err, IG_ERR_CANCELLED, "stopped");
 }
 
-static uint64_t input_bytes(const struct run *run, const struct merge_task *task)
+static uint64_t input_bytes(const struct merge_task *task)
 {
     uint64_t bytes = 0;
-    for (int i = 0; i < run->m->recipe->count; i++)
+    for (int i = 0; i < task->rows; i++)
         if (task->inputs[i]) bytes += task->inputs[i]->bytes;
     return bytes;
 }
@@ -85,14 +85,14 @@ static bool read_input(const struct run *run, struct merge_cell *cell, int input
     const struct ig_tensor *t = cell->task->inputs[input];
     size_t size = ig_dtype_bytes(t->dtype);
     cell->raw[input] = to;
-    return ig_store_read(run->m->stores[input], t, (size_t)cell->first * size,
+    return ig_store_read(run->m->stores[cell->task->models[input]], t, (size_t)cell->first * size,
                          (size_t)cell->count * size, to, err);
 }
 
 static bool read_cell(const struct run *run, const struct merge_worker *w, struct merge_cell *cell,
                       struct ig_err *err)
 {
-    for (int i = 0; i < run->m->recipe->count; i++)
+    for (int i = 0; i < cell->task->rows; i++)
         if (!read_input(run, cell, i, w->raw + (size_t)i * MERGE_CELL * sizeof(double), err))
             return false;
     return true;
@@ -142,7 +142,7 @@ static bool finish_tensor(const struct run *run, int64_t index, const void *stat
 static bool refuse_nonfinite(const struct run *run, struct merge_worker *w,
                              const struct merge_task *task, struct ig_err *err)
 {
-    for (int i = 0; i < run->m->recipe->count; i++) {
+    for (int i = 0; i < task->rows; i++) {
         int64_t bad = 0;
         for (int64_t c = 0; c < cell_count(task->job.tensor); c++) {
             struct merge_cell cell = cell_at(task, c, NULL);
@@ -154,7 +154,7 @@ static bool refuse_nonfinite(const struct run *run, struct merge_worker *w,
                 err, IG_ERR_DATA,
                 "model '%s' has %lld values that are NaN or infinite (nonfinite: zero takes "
                 "them for 0)",
-                ig_store_path(run->m->stores[i]), (long long)bad);
+                ig_store_path(run->m->stores[task->models[i]]), (long long)bad);
     }
     return ig_err_set(err, IG_ERR_DATA, "its values are too large for 32-bit arithmetic");
 }
@@ -185,7 +185,7 @@ static bool hold_cell(const struct run *run, const struct merge_worker *w, struc
                       bool read, struct ig_err *err)
 {
     unsigned char *base = w->raw;
-    for (int i = 0; i < run->m->recipe->count; i++) {
+    for (int i = 0; i < cell->task->rows; i++) {
         const struct ig_tensor *t = cell->task->inputs[i];
         cell->raw[i] = base + (size_t)cell->first * ig_dtype_bytes(t->dtype);
         base += held_bytes(t);
@@ -247,12 +247,13 @@ static bool copy_tensor(const struct run *run, struct merge_worker *w, int64_t i
         struct merge_cell cell = cell_at(task, c, NULL);
         size_t bytes = (size_t)cell.count * ig_dtype_bytes(from->dtype);
         if (!read_input(run, &cell, task->source, w->raw, err)) return false;
-        for (int i = 1; task->action == MERGE_IDENTICAL && i < run->m->recipe->count; i++) {
+        for (int i = 1; task->action == MERGE_IDENTICAL && i < task->rows; i++) {
             if (!read_input(run, &cell, i, other, err)) return false;
             if (memcmp(w->raw, other, bytes) != 0)
                 return ig_err_set(err, IG_ERR_DATA, "%s values differ between '%s' and '%s'",
-                                  ig_dtype_name(from->dtype), ig_store_path(run->m->stores[0]),
-                                  ig_store_path(run->m->stores[i]));
+                                  ig_dtype_name(from->dtype),
+                                  ig_store_path(run->m->stores[task->models[0]]),
+                                  ig_store_path(run->m->stores[task->models[i]]));
         }
         const void *data = w->raw;
         if (from->dtype != to->dtype) {
@@ -277,7 +278,7 @@ static bool run_small(void *user, int thread, int64_t index, struct ig_err *err)
         ok = task->action == MERGE_HELD ? merge_held(run, w, index, err)
                                         : copy_tensor(run, w, index, err);
     if (!ok) return within(run, index, err);
-    return advance(run, 1, input_bytes(run, task), err);
+    return advance(run, 1, input_bytes(task), err);
 }
 
 /* ---- large tensors ---- */
@@ -291,7 +292,7 @@ static bool reduce_split(void *user, int thread, int64_t index, struct ig_err *e
     merge__reduce_cell(&run->e, w, &cell, run->state, run->round, run->sums + index * run->count,
                        run->count);
     uint64_t bytes = 0;
-    for (int i = 0; run->round == 0 && i < run->m->recipe->count; i++)
+    for (int i = 0; run->round == 0 && i < cell.task->rows; i++)
         bytes += (uint64_t)cell.count * ig_dtype_bytes(cell.task->inputs[i]->dtype);
     return advance(run, 0, bytes, err);
 }
@@ -326,7 +327,7 @@ static bool run_split(struct run *run, int64_t index, struct ig_err *err)
     const struct merge_task *task = &run->m->tasks[index];
     int64_t cells = cell_count(task->job.tensor);
     bool traced = !run->sketch || merge__sketch_has(run->sketch, index);
-    uint64_t bytes = input_bytes(run, task);
+    uint64_t bytes = input_bytes(task);
     if (traced && !is_wanted(run, index)) return advance(run, 1, bytes, err);
     run->index = index;
     memset(run->state, 0, run->m->recipe->method->state_bytes);
@@ -368,7 +369,7 @@ static bool prepare(struct run *run, struct ig_err *err)
     IG_OPS_FILL(convert, &run->e.convert, isa);
     run->e.m = m;
     for (int64_t i = 0; i < m->count; i++) {
-        run->progress.bytes_total += (int64_t)input_bytes(run, &m->tasks[i]);
+        run->progress.bytes_total += (int64_t)input_bytes(&m->tasks[i]);
         if (m->tasks[i].action == MERGE_SPLIT && cell_count(&m->tensors[i]) > cells)
             cells = cell_count(&m->tensors[i]);
     }
@@ -379,7 +380,7 @@ static bool prepare(struct run *run, struct ig_err *err)
     run->workers = calloc((size_t)m->threads, sizeof *run->workers);
     run->state = calloc(1, m->recipe->method->state_bytes + 1);
     run->sums =
-        calloc((size_t)cells * IG_ROWS_PAIRS((size_t)m->recipe->count + 1) + 1, sizeof *run->sums);
+        calloc((size_t)cells * IG_ROWS_PAIRS((size_t)m->rows_max + 1) + 1, sizeof *run->sums);
     if (!run->workers || !run->state || !run->sums) return ig_err_nomem(err);
     if (m->whole_bytes) {
         run->whole = aligned_alloc(64, (m->whole_bytes + 63) / 64 * 64);

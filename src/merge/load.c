@@ -27,7 +27,7 @@ struct sizes {
 
 static struct sizes sizes_of(const struct ig_merge *m)
 {
-    size_t k = (size_t)m->recipe->count;
+    size_t k = (size_t)m->rows_max;
     struct sizes s = {.raw = aligned(m->thread_bytes),
                       .cell = MERGE_CELL * sizeof(double),
                       .row = IG_ROWS_BLOCK * sizeof(float),
@@ -44,7 +44,7 @@ uint64_t merge__worker_bytes(const struct ig_merge *m)
 
 bool merge__worker_new(const struct ig_merge *m, struct merge_worker *out, struct ig_err *err)
 {
-    int k = m->recipe->count;
+    int k = m->rows_max;
     struct sizes s = sizes_of(m);
     char *at = aligned_alloc(HUGE_PAGE, (s.total + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
     if (!at) return ig_err_nomem(err);

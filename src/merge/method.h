@@ -72,6 +72,8 @@ struct merge_method {
 
     /* Checks parameters against each other, before a byte is read. May be NULL. */
     bool (*check)(struct merge_case *job, struct merge_notes *notes, struct ig_err *err);
+    /* Whether the output is the first row as it is stored: copied, not computed. May be NULL. */
+    bool (*copies)(const struct merge_case *job);
     /* Bytes of memory for the whole tensor (elems f32 first), 0: none. May be NULL. */
     int64_t (*whole_bytes)(const struct merge_case *job);
     /* What the rows of a round, or of the map, are. NULL: plain always. */

@@ -127,7 +127,7 @@ static void write_line(const struct merge_sketch *s, int64_t index, const void *
         ig_json_put_null(&w);
     if (!state) {
         ig_json_key(&w, "copied");
-        ig_json_put_text(&w, s->m->recipe->models[task->source].path);
+        ig_json_put_text(&w, s->m->recipe->models[task->models[task->source]].path);
     } else if (method->trace) {
         method->trace(&task->job, state, &w);
     }
