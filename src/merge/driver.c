@@ -27,9 +27,10 @@ struct run {
     /* of the tensor that is split now */
     int64_t index;
     void *state;
-    float *whole;
+    void *memory; /* the method's */
     double *sums; /* cells x count */
     int round, count;
+    int64_t parts;
     int64_t first_task; /* of the group of small tensors */
 };
 
@@ -64,18 +65,33 @@ static bool within(const struct run *run, int64_t index, struct ig_err *err)
 
 /* ---- cells ---- */
 
-static int64_t cell_count(const struct ig_tensor *t)
+static struct merge_cell cell_at(const struct merge_task *task, int64_t index, void *memory)
 {
-    return (t->elems + MERGE_CELL - 1) / MERGE_CELL;
+    int64_t first = index * task->cell_elems, rest = task->job.tensor->elems - first;
+    return (struct merge_cell){.task = task,
+                               .index = index,
+                               .first = first,
+                               .count = rest < task->cell_elems ? rest : task->cell_elems,
+                               .memory = memory};
 }
 
-static struct merge_cell cell_at(const struct merge_task *task, int64_t index, float *whole)
+static size_t memory_of(const struct run *run, const struct merge_task *task)
 {
-    int64_t first = index * MERGE_CELL, rest = task->job.tensor->elems - first;
-    return (struct merge_cell){.task = task,
-                               .first = first,
-                               .count = rest < MERGE_CELL ? rest : MERGE_CELL,
-                               .whole = whole};
+    const struct merge_method *method = run->m->recipe->method;
+    if (!method->memory_bytes) return 0;
+    return (size_t)method->memory_bytes(&task->job, merge__cell_count(task));
+}
+
+static void clear_tallies(const struct run *run, int64_t count)
+{
+    for (int i = 0; count && i < run->worker_count; i++)
+        memset(run->workers[i].tallies, 0, (size_t)count * sizeof(uint64_t));
+}
+
+static int64_t tallies_of(const struct run *run, const struct merge_task *task)
+{
+    const struct merge_method *method = run->m->recipe->method;
+    return method->tallies ? method->tallies(&task->job) : 0;
 }
 
 /* Reads one input's part of the cell to `to`. */
@@ -93,7 +109,8 @@ static bool read_cell(const struct run *run, const struct merge_worker *w, struc
                       struct ig_err *err)
 {
     for (int i = 0; i < cell->task->rows; i++)
-        if (!read_input(run, cell, i, w->raw + (size_t)i * MERGE_CELL * sizeof(double), err))
+        if (!read_input(run, cell, i, w->raw + (size_t)(i * run->m->cell_elems) * sizeof(double),
+                        err))
             return false;
     return true;
 }
@@ -144,7 +161,7 @@ static bool refuse_nonfinite(const struct run *run, struct merge_worker *w,
 {
     for (int i = 0; i < task->rows; i++) {
         int64_t bad = 0;
-        for (int64_t c = 0; c < cell_count(task->job.tensor); c++) {
+        for (int64_t c = 0; c < merge__cell_count(task); c++) {
             struct merge_cell cell = cell_at(task, c, NULL);
             if (!read_input(run, &cell, i, w->raw, err)) return false;
             bad += merge__count_nonfinite(&run->e, w, &cell, i);
@@ -200,11 +217,14 @@ static bool reduce_held(const struct run *run, struct merge_worker *w,
 {
     double total[IG_ROWS_PAIRS(MERGE_MODELS_MAX + 1)], part[IG_ROWS_PAIRS(MERGE_MODELS_MAX + 1)];
     const struct merge_method *method = run->m->recipe->method;
+    const struct merge_totals totals = {.sums = total, .tallies = w->tallies, .memory = w->held};
     int count;
     for (int round = 0; (count = sums_of(run, task, w->state, round)) >= 0; round++) {
         memset(total, 0, (size_t)count * sizeof *total);
-        for (int64_t c = 0; c < cell_count(task->job.tensor); c++) {
-            struct merge_cell cell = cell_at(task, c, NULL);
+        if (run->m->tallies)
+            memset(w->tallies, 0, (size_t)tallies_of(run, task) * sizeof(uint64_t));
+        for (int64_t c = 0; c < merge__cell_count(task); c++) {
+            struct merge_cell cell = cell_at(task, c, w->held);
             if (!hold_cell(run, w, &cell, !*read, err)) return false;
             merge__reduce_cell(&run->e, w, &cell, w->state, round, part, count);
             for (int i = 0; i < count; i++)
@@ -212,7 +232,7 @@ static bool reduce_held(const struct run *run, struct merge_worker *w,
         }
         *read = true;
         if (!all_finite(total, count)) return refuse_nonfinite(run, w, task, err);
-        if (!method->solve(&task->job, w->state, round, total, NULL, NULL, err)) return false;
+        if (!method->solve(&task->job, w->state, round, &totals, err)) return false;
     }
     return true;
 }
@@ -223,10 +243,11 @@ static bool merge_held(const struct run *run, struct merge_worker *w, int64_t in
     const struct merge_task *task = &run->m->tasks[index];
     bool read = false;
     memset(w->state, 0, run->m->recipe->method->state_bytes);
+    if (run->m->held_bytes) memset(w->held, 0, memory_of(run, task));
     if (!reduce_held(run, w, task, &read, err)) return false;
     if (is_wanted(run, index)) {
-        for (int64_t c = 0; c < cell_count(task->job.tensor); c++) {
-            struct merge_cell cell = cell_at(task, c, NULL);
+        for (int64_t c = 0; c < merge__cell_count(task); c++) {
+            struct merge_cell cell = cell_at(task, c, w->held);
             if (!hold_cell(run, w, &cell, !read, err)) return false;
             if (!merge__map_cell(&run->e, w, &cell, w->state))
                 return refuse_nonfinite(run, w, task, err);
@@ -242,8 +263,8 @@ static bool copy_tensor(const struct run *run, struct merge_worker *w, int64_t i
 {
     const struct merge_task *task = &run->m->tasks[index];
     const struct ig_tensor *from = task->inputs[task->source], *to = task->job.tensor;
-    unsigned char *other = w->raw + MERGE_CELL * sizeof(double);
-    for (int64_t c = 0; c < cell_count(to); c++) {
+    unsigned char *other = w->raw + (size_t)task->cell_elems * sizeof(double);
+    for (int64_t c = 0; c < merge__cell_count(task); c++) {
         struct merge_cell cell = cell_at(task, c, NULL);
         size_t bytes = (size_t)cell.count * ig_dtype_bytes(from->dtype);
         if (!read_input(run, &cell, task->source, w->raw, err)) return false;
@@ -283,11 +304,9 @@ static bool run_small(void *user, int thread, int64_t index, struct ig_err *err)
 
 /* ---- large tensors ---- */
 
-static bool reduce_split(void *user, int thread, int64_t index, struct ig_err *err)
+static bool reduce_one(struct run *run, struct merge_worker *w, int64_t index, struct ig_err *err)
 {
-    struct run *run = user;
-    struct merge_worker *w = &run->workers[thread];
-    struct merge_cell cell = cell_at(&run->m->tasks[run->index], index, run->whole);
+    struct merge_cell cell = cell_at(&run->m->tasks[run->index], index, run->memory);
     if (!read_cell(run, w, &cell, err)) return within(run, run->index, err);
     merge__reduce_cell(&run->e, w, &cell, run->state, run->round, run->sums + index * run->count,
                        run->count);
@@ -297,12 +316,21 @@ static bool reduce_split(void *user, int thread, int64_t index, struct ig_err *e
     return advance(run, 0, bytes, err);
 }
 
+static bool reduce_split(void *user, int thread, int64_t index, struct ig_err *err)
+{
+    struct run *run = user;
+    int64_t cells = merge__cell_count(&run->m->tasks[run->index]);
+    for (int64_t c = index * cells / run->parts; c < (index + 1) * cells / run->parts; c++)
+        if (!reduce_one(run, &run->workers[thread], c, err)) return false;
+    return true;
+}
+
 static bool map_split(void *user, int thread, int64_t index, struct ig_err *err)
 {
     struct run *run = user;
     struct merge_worker *w = &run->workers[thread];
     const struct merge_task *task = &run->m->tasks[run->index];
-    struct merge_cell cell = cell_at(task, index, run->whole);
+    struct merge_cell cell = cell_at(task, index, run->memory);
     bool ok = read_cell(run, w, &cell, err);
     if (ok && !merge__map_cell(&run->e, w, &cell, run->state))
         ok = refuse_nonfinite(run, w, task, err);
@@ -318,22 +346,31 @@ static bool solve_split(struct run *run, const struct merge_task *task, int64_t 
         for (int i = 0; i < run->count; i++)
             total[i] += run->sums[c * run->count + i];
     if (!all_finite(total, run->count)) return refuse_nonfinite(run, &run->workers[0], task, err);
-    return run->m->recipe->method->solve(&task->job, run->state, run->round, total, run->whole,
-                                         run->pool, err);
+    uint64_t *tallies = run->workers[0].tallies;
+    for (int w = 1; w < run->worker_count; w++)
+        for (int64_t i = 0; i < tallies_of(run, task); i++)
+            tallies[i] += run->workers[w].tallies[i];
+    const struct merge_totals totals = {total, tallies, run->memory, run->pool};
+    return run->m->recipe->method->solve(&task->job, run->state, run->round, &totals, err);
 }
 
 static bool run_split(struct run *run, int64_t index, struct ig_err *err)
 {
     const struct merge_task *task = &run->m->tasks[index];
-    int64_t cells = cell_count(task->job.tensor);
+    const struct merge_method *method = run->m->recipe->method;
+    int64_t cells = merge__cell_count(task);
     bool traced = !run->sketch || merge__sketch_has(run->sketch, index);
     uint64_t bytes = input_bytes(task);
     if (traced && !is_wanted(run, index)) return advance(run, 1, bytes, err);
     run->index = index;
-    memset(run->state, 0, run->m->recipe->method->state_bytes);
+    memset(run->state, 0, method->state_bytes);
+    if (run->memory) memset(run->memory, 0, memory_of(run, task));
+    run->parts = method->parts ? method->parts(&task->job, cells) : 0;
+    if (run->parts <= 0) run->parts = cells;
     run->round = 0;
     while ((run->count = sums_of(run, task, run->state, run->round)) >= 0) {
-        if (!ig_pool_each(run->pool, cells, reduce_split, run, err)) return false;
+        clear_tallies(run, tallies_of(run, task));
+        if (!ig_pool_each(run->pool, run->parts, reduce_split, run, err)) return false;
         if (!solve_split(run, task, cells, err)) return within(run, index, err);
         run->round++;
     }
@@ -370,8 +407,8 @@ static bool prepare(struct run *run, struct ig_err *err)
     run->e.m = m;
     for (int64_t i = 0; i < m->count; i++) {
         run->progress.bytes_total += (int64_t)input_bytes(&m->tasks[i]);
-        if (m->tasks[i].action == MERGE_SPLIT && cell_count(&m->tensors[i]) > cells)
-            cells = cell_count(&m->tensors[i]);
+        if (m->tasks[i].action == MERGE_SPLIT && merge__cell_count(&m->tasks[i]) > cells)
+            cells = merge__cell_count(&m->tasks[i]);
     }
     run->progress.items_total = m->count;
     run->progress.phase = "merge";
@@ -383,8 +420,8 @@ static bool prepare(struct run *run, struct ig_err *err)
         calloc((size_t)cells * IG_ROWS_PAIRS((size_t)m->rows_max + 1) + 1, sizeof *run->sums);
     if (!run->workers || !run->state || !run->sums) return ig_err_nomem(err);
     if (m->whole_bytes) {
-        run->whole = aligned_alloc(64, (m->whole_bytes + 63) / 64 * 64);
-        if (!run->whole) return ig_err_nomem(err);
+        run->memory = aligned_alloc(64, (m->whole_bytes + 63) / 64 * 64);
+        if (!run->memory) return ig_err_nomem(err);
     }
     for (int i = 0; i < m->threads; i++, run->worker_count++)
         if (!merge__worker_new(m, &run->workers[i], err)) return false;
@@ -398,7 +435,7 @@ static void release(struct run *run)
     free(run->workers);
     free(run->state);
     free(run->sums);
-    free(run->whole);
+    free(run->memory);
     ig_pool_free(run->pool);
     merge__sketch_close(run->sketch);
     pthread_mutex_destroy(&run->lock);

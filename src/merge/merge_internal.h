@@ -47,6 +47,8 @@ struct ig_recipe {
     const struct ig_yaml *parameters; /* or NULL */
     const struct ig_yaml *module_parameters;
     bool has_dtype, has_out_dtype;
+    bool stepwise;                  /* numerics: mergekit */
+    int64_t seed;                   /* random_seed */
     enum ig_dtype dtype, out_dtype; /* inputs are rounded to dtype; out_dtype is written */
     int copy_from[MERGE_MODELS_MAX], copy_count; /* copy_missing_from, in the order to try */
 };
@@ -120,6 +122,7 @@ struct merge_task {
     int source;
     struct merge_common common;
     struct merge_case job;
+    int64_t cell_elems, block_elems; /* of the grid on which it is worked */
 };
 
 /* Where a layer of the output is from: what config.json says layer by layer follows. */
@@ -155,8 +158,10 @@ struct ig_merge {
     struct ig_json_doc *generation; /* the donor's generation_config.json, for casts; or NULL */
     struct ig_slice fingerprint;
     int threads;
-    size_t thread_bytes; /* each thread's buffer of inputs */
-    size_t whole_bytes;  /* one buffer for the job */
+    size_t thread_bytes;                      /* each thread's buffer of inputs */
+    size_t whole_bytes;                       /* methods' memory for a tensor that threads share */
+    size_t held_bytes;                        /* the same, for one that is one thread's */
+    int64_t cell_elems, block_elems, tallies; /* the largest of any task */
     uint64_t input_bytes, output_bytes;
     struct merge_output outputs[IG_OUTPUTS_MAX];
     int output_count;
@@ -165,6 +170,10 @@ struct ig_merge {
 /* Elements in one cell of the grid on which sums are taken and outputs are put: a cell of a few
  * models stays in the second-level cache between its read and the arithmetic. */
 #define MERGE_CELL 65536
+/* The longest row that a method which wants whole rows may have in a block. */
+#define MERGE_ROW_MAX ((int64_t)1 << 24)
+/* A method's memory for a tensor that a thread holds; tensors that need more are split. */
+#define MERGE_HELD_MEMORY ((size_t)1 << 20)
 
 /* ---- join.c: which tensors of the inputs make one of the output ---- */
 
@@ -238,7 +247,9 @@ struct merge_worker {
     float *spare[MERGE_MODELS_MAX + 1];
     float *out;
     double (*lanes)[IG_ROWS_LANES];
+    uint64_t *tallies;
     void *state;
+    void *held;   /* the method's memory for a tensor */
     void *memory; /* that all of these point into */
 };
 
@@ -252,15 +263,16 @@ struct merge_engine {
 struct merge_cell {
     const struct merge_task *task;
     const unsigned char *raw[MERGE_MODELS_MAX];
-    int64_t first, count;
-    float *whole; /* of the tensor, or NULL */
+    int64_t index, first, count;
+    void *memory; /* the method's, or NULL */
 };
 
+int64_t merge__cell_count(const struct merge_task *task);
 uint64_t merge__worker_bytes(const struct ig_merge *m);
 IG_MUST_CHECK bool merge__worker_new(const struct ig_merge *m, struct merge_worker *out,
                                      struct ig_err *err);
 void merge__worker_free(struct merge_worker *worker);
-/* One round over a cell: sums[0 .. count). */
+/* One round over a cell: sums[0 .. count), and w->tallies. */
 void merge__reduce_cell(const struct merge_engine *e, struct merge_worker *w,
                         const struct merge_cell *cell, const void *state, int round, double *sums,
                         int count);

@@ -353,6 +353,12 @@ static bool fail_missing(const struct merge_params *p, const struct ig_opt *opti
                       IG_SLICE_ARG(path), row >= 0 ? "'" : "", IG_SLICE_ARG(where->name));
 }
 
+/* A base that is an origin, not an input, has no weight and the like. */
+static bool is_origin(const struct ig_recipe *r, int slice, int row)
+{
+    return r->method->base != MERGE_BASE_INPUT && row == r->slices[slice].base;
+}
+
 static bool resolve_table(struct merge_params *p, const struct ig_opt *options, int row,
                           const struct merge_where *where, void *fields, struct ig_err *err)
 {
@@ -380,10 +386,13 @@ bool merge__params_resolve(struct merge_params *params, const struct merge_where
     if (!resolve_table(params, merge__common_options, -1, where, &out->common, err)) return false;
     if (m->options && !resolve_table(params, m->options, -1, where, out->options, err))
         return false;
-    for (int i = 0; m->model_options && i < rows; i++)
-        if (!resolve_table(params, m->model_options, i, where, out->model_options + (size_t)i * own,
-                           err))
+    for (int i = 0; m->model_options && i < rows; i++) {
+        void *fields = out->model_options + (size_t)i * own;
+        if (is_origin(params->recipe, where->slice, i))
+            ig_opt_defaults(m->model_options, fields);
+        else if (!resolve_table(params, m->model_options, i, where, fields, err))
             return false;
+    }
     return true;
 }
 
@@ -413,8 +422,14 @@ bool merge__params_check_used(const struct merge_params *params, const struct ig
     for (int i = 0; i < params->recipe->slice_count; i++) {
         const struct slice_levels *slice = params->slices + i;
         if (!check_level(&slice->shared, watch, err)) return false;
-        for (int k = 0; k < params->recipe->slices[i].count; k++)
-            if (!check_level(&slice->sources[k], watch, err)) return false;
+        for (int k = 0; k < params->recipe->slices[i].count; k++) {
+            if (!is_origin(params->recipe, i, k)) {
+                if (!check_level(&slice->sources[k], watch, err)) return false;
+            } else if (slice->sources[k].count > 0) {
+                ig_watch_warn(watch, "%s does not use parameters of its base_model",
+                              params->recipe->method->name);
+            }
+        }
     }
     return true;
 }

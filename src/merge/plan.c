@@ -190,6 +190,33 @@ static bool set_dtype(struct ig_tensor *t, enum ig_dtype dtype, struct ig_err *e
                       IG_SLICE_ARG(t->name));
 }
 
+/* The type that mergekit computes in: the recipe's dtype, or the one that holds all inputs' types.
+ */
+static enum ig_dtype common_dtype(const struct ig_recipe *r, const struct merge_task *task)
+{
+    if (r->has_dtype) return r->dtype;
+    enum ig_dtype dtype = task->inputs[0]->dtype;
+    for (int i = 1; i < task->rows; i++)
+        if (task->inputs[i]->dtype != dtype) return IG_F32;
+    return dtype == IG_F64 ? IG_F32 : dtype;
+}
+
+static bool set_numerics(struct planner *p, struct merge_task *task, struct ig_err *err)
+{
+    const struct ig_recipe *r = p->m->recipe;
+    if (r->stepwise) task->job.numerics = common_dtype(r, task);
+    if (r->method->random) {
+        struct ig_digest digest =
+            ig_digest_of(task->job.tensor->name.ptr, task->job.tensor->name.len);
+        task->job.seed = digest.low ^ ((uint64_t)r->seed * 0x9E3779B97F4A7C15u);
+    }
+    if (task->job.numerics == IG_F32 || r->method->stepwise) return true;
+    return ig_err_set(err, IG_ERR_UNSUPPORTED,
+                      "%s: numerics: mergekit of %s in %s cannot be reproduced; it can with dtype: "
+                      "float32",
+                      r->name, r->method->name, ig_dtype_name(task->job.numerics));
+}
+
 static bool resolve(struct planner *p, const struct merge_entry *e, struct merge_task *task,
                     struct ig_err *err)
 {
@@ -213,6 +240,30 @@ static bool resolve(struct planner *p, const struct merge_entry *e, struct merge
     return ig_err_within(err, "%s", m->recipe->name);
 }
 
+static size_t memory_of(const struct ig_merge *m, const struct merge_task *task)
+{
+    const struct merge_method *method = m->recipe->method;
+    if (!method->memory_bytes) return 0;
+    return (size_t)method->memory_bytes(&task->job, merge__cell_count(task));
+}
+
+/* Cells and blocks; of whole rows where the method wants them. */
+static bool plan_grid(const struct ig_merge *m, struct merge_task *task, struct ig_err *err)
+{
+    const struct merge_method *method = m->recipe->method;
+    int64_t row = method->row ? method->row(&task->job) : 0;
+    if (row <= 0) return true;
+    if (row > MERGE_ROW_MAX)
+        return ig_err_set(err, IG_ERR_UNSUPPORTED,
+                          "tensor '" IG_SLICE_FMT "' has rows of %lld elements; %s works on whole "
+                          "rows, of at most %lld",
+                          IG_SLICE_ARG(task->job.tensor->name), (long long)row, method->name,
+                          (long long)MERGE_ROW_MAX);
+    task->block_elems = row;
+    task->cell_elems = row < MERGE_CELL ? MERGE_CELL / row * row : row;
+    return true;
+}
+
 /* How a tensor that all inputs have in the same shape is made. */
 static bool plan_merge(struct planner *p, const struct merge_entry *e, struct merge_task *task,
                        struct ig_tensor *out, struct ig_err *err)
@@ -226,7 +277,8 @@ static bool plan_merge(struct planner *p, const struct merge_entry *e, struct me
         return true;
     }
     enum ig_dtype dtype = m->recipe->has_out_dtype ? m->recipe->out_dtype : e->inputs[0]->dtype;
-    if (!set_dtype(out, dtype, err) || !resolve(p, e, task, err)) return false;
+    if (!set_dtype(out, dtype, err) || !set_numerics(p, task, err) || !resolve(p, e, task, err))
+        return false;
     const struct merge_method *method = m->recipe->method;
     bool rounds = m->recipe->has_dtype && m->recipe->dtype != dtype; /* before it is written */
     if (out->elems == 0 || (method->copies && !rounds && method->copies(&task->job))) {
@@ -236,8 +288,10 @@ static bool plan_merge(struct planner *p, const struct merge_entry *e, struct me
     size_t held = 0;
     for (int i = 0; i < rows_of(m, e); i++)
         held += (e->inputs[i]->bytes + 63) / 64 * 64;
-    bool whole = method->whole_bytes && method->whole_bytes(&task->job) > 0;
-    task->action = held <= m->thread_bytes && !whole ? MERGE_HELD : MERGE_SPLIT;
+    if (!plan_grid(m, task, err)) return false;
+    size_t memory = memory_of(m, task);
+    bool small = memory <= (method->pooled ? 0 : MERGE_HELD_MEMORY);
+    task->action = held <= m->thread_bytes && small ? MERGE_HELD : MERGE_SPLIT;
     return true;
 }
 
@@ -293,7 +347,10 @@ static bool plan_task(struct planner *p, const struct merge_entry *e, struct mer
                                     .models = slice->count,
                                     .model_names = p->names[e->slice],
                                     .base = slice->base,
-                                    .sign_ref = -1};
+                                    .sign_ref = -1,
+                                    .numerics = IG_F32};
+    task->cell_elems = MERGE_CELL;
+    task->block_elems = IG_ROWS_BLOCK;
     ig_arch_place(e->arch, out->name, &task->job.place);
     return is_complete(m, e) ? plan_merge(p, e, task, out, err) : plan_copy(m, e, task, out, err);
 }
@@ -320,15 +377,20 @@ static void size_memory(struct ig_merge *m)
     size_t largest = 0;
     for (int64_t i = 0; i < m->count; i++) {
         const struct merge_task *task = m->tasks + i;
-        size_t held = 0;
+        size_t held = 0, *most = task->action == MERGE_HELD ? &m->held_bytes : &m->whole_bytes;
         for (int k = 0; task->action == MERGE_HELD && k < task->rows; k++)
             held += (task->inputs[k]->bytes + 63) / 64 * 64;
         if (held > largest) largest = held;
-        if (task->action != MERGE_SPLIT || !method->whole_bytes) continue;
-        size_t whole = (size_t)method->whole_bytes(&task->job);
-        if (whole > m->whole_bytes) m->whole_bytes = whole;
+        if (task->cell_elems > m->cell_elems) m->cell_elems = task->cell_elems;
+        if (task->block_elems > m->block_elems) m->block_elems = task->block_elems;
+        if (task->action != MERGE_SPLIT && task->action != MERGE_HELD) continue;
+        size_t memory = memory_of(m, task);
+        if (memory > *most) *most = memory;
+        int64_t tallies = method->tallies ? method->tallies(&task->job) : 0;
+        if (tallies > m->tallies) m->tallies = tallies;
     }
-    size_t cell = (size_t)m->rows_max * MERGE_CELL * sizeof(double);
+    m->block_elems = (m->block_elems + 15) / 16 * 16;
+    size_t cell = (size_t)(m->rows_max * m->cell_elems) * sizeof(double);
     m->thread_bytes = largest > cell ? largest : cell;
 }
 

@@ -10,9 +10,10 @@
 #define RECIPE_BYTES_MAX ((size_t)16 << 20)
 #define ARENA_BYTES_MAX  ((size_t)512 << 20)
 
-static const char *const top_keys[] = {"merge_method",      "models",     "slices", "modules",
-                                       "base_model",        "parameters", "dtype",  "out_dtype",
-                                       "copy_missing_from", NULL};
+static const char *const top_keys[] = {"merge_method", "models",      "slices",
+                                       "modules",      "base_model",  "parameters",
+                                       "dtype",        "out_dtype",   "copy_missing_from",
+                                       "numerics",     "random_seed", NULL};
 /* mergekit's, which this version does not do. */
 static const char *const later_keys[] = {"tokenizer_source", "tokenizer", "chat_template", NULL};
 
@@ -171,6 +172,23 @@ static bool read_dtypes(struct ig_recipe *r, const struct ig_yaml *root, struct 
     return true;
 }
 
+/* numerics: float32 (the default) or mergekit; random_seed: a whole number. */
+static bool read_numbers(struct ig_recipe *r, const struct ig_yaml *root, struct ig_err *err)
+{
+    const struct ig_yaml *numerics = ig_yaml_get(root, "numerics");
+    const struct ig_yaml *seed = ig_yaml_get(root, "random_seed");
+    if (numerics && numerics->type != IG_YAML_NULL) {
+        r->stepwise = ig_slice_is(numerics->text, "mergekit");
+        if (!r->stepwise && !ig_slice_is(numerics->text, "float32"))
+            return ig_yaml_fail(err, numerics, "numerics may be float32 or mergekit");
+    }
+    if (!seed || seed->type == IG_YAML_NULL) return true;
+    if (seed->type != IG_YAML_INT)
+        return ig_yaml_fail(err, seed, "random_seed must be a whole number");
+    r->seed = seed->integer;
+    return true;
+}
+
 static bool add_copy_source(struct ig_recipe *r, const struct ig_yaml *node, struct ig_err *err)
 {
     struct ig_slice path = {0};
@@ -202,7 +220,7 @@ static bool read_root(struct ig_recipe *r, const struct ig_yaml *root, struct ig
     if (!merge__check_keys(root, top_keys, err)) return false;
     if (!merge__read_parameters(root, &r->parameters, err) || !read_method(r, root, err) ||
         !merge__read_slices(r, root, err) || !read_dtypes(r, root, err) ||
-        !read_copy_sources(r, root, err))
+        !read_numbers(r, root, err) || !read_copy_sources(r, root, err))
         return false;
     /* unknown parameters and bad values show before a model is opened */
     struct merge_params *params;

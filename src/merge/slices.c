@@ -100,12 +100,12 @@ static bool read_sources(struct ig_recipe *r, const struct ig_yaml *list, bool r
 static bool place_base(struct ig_recipe *r, struct recipe_slice *slice, int base,
                        const struct ig_yaml *node, struct ig_err *err)
 {
-    bool first = r->method->base == MERGE_BASE_REQUIRED;
+    bool first = r->method->base != MERGE_BASE_INPUT;
     int at = 0;
     while (at < slice->count && slice->sources[at].model != base)
         at++;
     if (at == slice->count && r->ranged) {
-        if (!first) return true;
+        if (r->method->base == MERGE_BASE_INPUT) return true;
         return ig_yaml_fail(err, slice->node, "the base_model '" IG_SLICE_FMT "' must be a source",
                             IG_SLICE_ARG(r->models[base].path));
     }
@@ -126,12 +126,17 @@ static bool check_count(const struct ig_recipe *r, const struct recipe_slice *sl
                         struct ig_err *err)
 {
     const struct merge_method *m = r->method;
-    if (slice->count >= m->models_min && slice->count <= m->models_max) return true;
+    int count = slice->count - (m->base == MERGE_BASE_OPTIONAL && slice->base >= 0);
+    const char *base = m->base == MERGE_BASE_OPTIONAL   ? " besides the base"
+                       : m->base == MERGE_BASE_REQUIRED ? ", base included"
+                                                        : "";
+    const char *are = count == 1 ? "is" : "are";
+    if (count >= m->models_min && count <= m->models_max) return true;
     if (m->models_min == m->models_max)
-        return ig_yaml_fail(err, slice->node, "%s takes exactly %d model%s; there are %d", m->name,
-                            m->models_min, m->models_min == 1 ? "" : "s", slice->count);
-    return ig_yaml_fail(err, slice->node, "%s takes %d to %d models; there are %d", m->name,
-                        m->models_min, m->models_max, slice->count);
+        return ig_yaml_fail(err, slice->node, "%s takes exactly %d model%s%s; there %s %d", m->name,
+                            m->models_min, m->models_min == 1 ? "" : "s", base, are, count);
+    return ig_yaml_fail(err, slice->node, "%s takes %d to %d models%s; there %s %d", m->name,
+                        m->models_min, m->models_max, base, are, count);
 }
 
 /* base_model of the map into *model; an absent one leaves it. */
