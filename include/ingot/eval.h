@@ -98,7 +98,8 @@ struct ig_eval_scoring {
     const struct ig_eval_tokens *tokens;
     struct ig_eval_log *log; /* NULL: none. Items in it are not scored again, new ones are added */
     const struct ig_eval_identity *identity; /* with a log: the model's, part of each item's key */
-    ig_eval_on_item *on_item;                /* may be NULL */
+    int64_t batch; /* tokens that go through the model together, at least; 0: as suits it */
+    ig_eval_on_item *on_item; /* may be NULL */
     void *user;
 };
 /* Scores every item. results: one for each task of the set, in the order asked for. */

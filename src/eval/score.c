@@ -12,10 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Tokens that go to the engine in one call: some of its batches, so that the head's are full too,
+ * and few enough that a kill or Ctrl-C loses seconds. Results do not depend on it. */
+#define BATCH_ROWS 2048
+
 struct run {
     const struct ig_eval_set *set;
     const struct ig_eval_scoring *how;
-    struct eval_scorer scorer;
+    struct eval_batch batch;
     double *logprobs; /* of all pairs, as greedy */
     bool *greedy;
     bool *known;          /* of all items: its values are there */
@@ -23,17 +27,19 @@ struct run {
     int64_t next;         /* number of the item that is reported next */
     int64_t right;        /* of the part so far, by its headline metric */
     double started;       /* the part */
-    int64_t fed;          /* tokens, when the part started */
+    int64_t fed;          /* tokens of the part */
+    int64_t *rows;        /* fed for each item */
 };
 
 static void run_release(struct run *run)
 {
-    eval__scorer_release(&run->scorer);
+    eval__batch_release(&run->batch);
     free(run->logprobs);
     free(run->greedy);
     free(run->known);
     free(run->acc);
     free(run->acc_norm);
+    free(run->rows);
 }
 
 static bool run_open(struct run *run, struct ig_model *model, struct ig_err *err)
@@ -45,9 +51,11 @@ static bool run_open(struct run *run, struct ig_model *model, struct ig_err *err
     run->known = calloc(items + 1, sizeof *run->known);
     run->acc = calloc(items + 1, sizeof *run->acc);
     run->acc_norm = calloc(items + 1, sizeof *run->acc_norm);
-    return ((run->logprobs && run->greedy && run->known && run->acc && run->acc_norm) ||
+    run->rows = calloc(items + 1, sizeof *run->rows);
+    return ((run->logprobs && run->greedy && run->known && run->acc && run->acc_norm &&
+             run->rows) ||
             ig_err_nomem(err)) &&
-           eval__scorer_open(&run->scorer, model, tokens, err);
+           eval__batch_open(&run->batch, model, tokens, err);
 }
 
 /* ---- the log ---- */
@@ -96,20 +104,38 @@ static bool look_up(struct run *run, struct ig_err *err)
 
 /* ---- items ---- */
 
-static bool score(struct run *run, int64_t number, struct ig_err *err)
+/* What was scored goes to the log in the order of the items. */
+static bool keep_items(struct run *run, int64_t first, int64_t end, struct ig_err *err)
+{
+    const int64_t *firsts = run->how->tokens->firsts;
+    for (int64_t i = first; i < end; i++) {
+        char key[IG_DIGEST_HEX];
+        if (run->known[i]) continue;
+        run->known[i] = true;
+        if (run->how->log &&
+            (!item_key(run, i, key, err) ||
+             !eval__log_add(run->how->log, key, item_choices(run, i), run->logprobs + firsts[i],
+                            run->greedy + firsts[i], err)))
+            return false;
+    }
+    return true;
+}
+
+/* The next items that are not known, of whatever tasks, until they fill a batch. */
+static bool score_batch(struct run *run, struct ig_err *err)
 {
     const struct ig_eval_tokens *tokens = run->how->tokens;
-    int64_t first = tokens->firsts[number];
-    int count = item_choices(run, number);
-    double *logprobs = run->logprobs + first;
-    bool *greedy = run->greedy + first;
-    if (!eval__score_item(&run->scorer, tokens->pairs + first, count, logprobs, greedy, err))
-        return false;
-    run->known[number] = true;
-    if (!run->how->log) return true;
-    char key[IG_DIGEST_HEX];
-    return item_key(run, number, key, err) &&
-           eval__log_add(run->how->log, key, count, logprobs, greedy, err);
+    int64_t i = run->next, full = run->how->batch ? run->how->batch : BATCH_ROWS;
+    for (; i < tokens->items && run->batch.rows < full; i++) {
+        if (run->known[i]) continue;
+        for (int64_t pair = tokens->firsts[i]; pair < tokens->firsts[i + 1]; pair++) {
+            run->greedy[pair] = tokens->pairs[pair].scored > 0;
+            run->logprobs[pair] = run->greedy[pair] ? 0 : -(double)INFINITY;
+        }
+        if (!eval__batch_add(&run->batch, i, &run->rows[i], err)) return false;
+    }
+    return eval__batch_run(&run->batch, run->logprobs, run->greedy, err) &&
+           keep_items(run, run->next, i, err);
 }
 
 /* done: items of this part, whose running accuracy is told. */
@@ -144,6 +170,7 @@ static bool finish_item(struct run *run, const struct eval_part *part, int64_t i
     if (run->how->on_item && !run->how->on_item(run->how->user, item, &score))
         return ig_err_set(err, IG_ERR_CANCELLED, "stopped at item %lld of task %s", (long long)i,
                           part->task->name);
+    run->fed += run->rows[run->next];
     run->right += part->task->has_norm ? run->acc_norm[i] : run->acc[i];
     run->next++;
     return true;
@@ -159,7 +186,7 @@ static void finish_part(const struct run *run, const struct eval_part *part, int
     eval__mean(run->acc, count, &result->acc, &result->acc_stderr);
     eval__mean(run->acc_norm, count, &result->acc_norm, &result->acc_norm_stderr);
     result->seconds = ig_clock_seconds() - run->started;
-    result->tokens = run->scorer.fed - run->fed;
+    result->tokens = run->fed;
 }
 
 static bool score_part(struct run *run, int t, struct ig_eval_result *result, struct ig_err *err)
@@ -167,13 +194,13 @@ static bool score_part(struct run *run, int t, struct ig_eval_result *result, st
     const struct eval_part *part = &run->set->parts[t];
     *result = (struct ig_eval_result){.truncated = run->how->tokens->truncated[t]};
     run->started = ig_clock_seconds();
-    run->fed = run->scorer.fed;
+    run->fed = 0;
     run->right = 0;
     for (int64_t i = 0; i < part->count; i++) {
         if (!report(run, part, i, err)) return false;
-        result->resumed += run->known[run->next];
-        if (!run->known[run->next] && !score(run, run->next, err))
-            return ig_err_within(err, "'%s', line %lld", part->rows.path,
+        result->resumed += run->known[run->next] && !run->rows[run->next];
+        if (!run->known[run->next] && !score_batch(run, err))
+            return ig_err_within(err, "'%s', line %lld and on", part->rows.path,
                                  (long long)part->items[i].line);
         if (!finish_item(run, part, i, err)) return false;
     }
