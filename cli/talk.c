@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+const char *const talk_ropes[] = {"as-config", "as-mlx-lm", NULL};
+
 uint64_t talk_peak_bytes(void)
 {
     struct rusage use;
@@ -18,7 +20,9 @@ bool talk_open(const char *model, const struct talk_options *options, bool raw, 
                struct ig_err *err)
 {
     *talk = (struct talk){.options = *options, .to = stdout};
-    bool ok = ig_model_open(model, (int)options->threads, &talk->model, err) &&
+    const struct ig_model_options how = {.threads = (int)options->threads,
+                                         .rope_as_mlx = options->rope == 1};
+    bool ok = ig_model_open_as(model, &how, &talk->model, err) &&
               ig_tokenizer_open(model, &talk->tokenizer, err) &&
               ig_session_new(talk->model, options->context, &talk->session, err);
     if (ok && !raw) {

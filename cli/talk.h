@@ -11,7 +11,9 @@ struct talk_options {
     int64_t tokens_max, top_k, seed, threads, context;
     double temperature, top_p, min_p, repetition_penalty;
     bool thinking;
+    int rope; /* of talk_ropes */
 };
+extern const char *const talk_ropes[]; /* "as-config", "as-mlx-lm" */
 // clang-format off
 #define TALK_OPTIONS(T)                                                                            \
     IG_OPT_INT(T, talk.tokens_max, "max-tokens", 'm', "N", "256", 1, 1e9, "tokens to write at most"), \
@@ -23,6 +25,7 @@ struct talk_options {
     IG_OPT_INT(T, talk.seed, "seed", 0, "N", "0", 0, 0, "same seed, same text"),                    \
     IG_OPT_FLAG_ON(T, talk.thinking, "thinking", 0, "ask the template for a reply without thinking"), \
     IG_OPT_INT(T, talk.context, "context", 0, "N", "0", 0, 1e9, "tokens to make room for; 0: the model's own"), \
+    IG_OPT_CHOICE(T, talk.rope, "rope", 0, talk_ropes, "as-config", "as-mlx-lm: without the scaling that it ignores"), \
     IG_OPT_INT(T, talk.threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core")
 // clang-format on
 

@@ -30,20 +30,47 @@ struct ig_place {
     bool known;           /* the family's list has it; true for all of a family without a list */
 };
 
-enum ig_rope { IG_ROPE_PLAIN, IG_ROPE_LINEAR, IG_ROPE_LLAMA3, IG_ROPE_YARN };
+enum ig_rope_kind { IG_ROPE_PLAIN, IG_ROPE_LINEAR, IG_ROPE_LLAMA3, IG_ROPE_YARN };
+struct ig_rope {
+    enum ig_rope_kind kind;
+    double theta, factor;
+    int64_t original_context;
+    double beta_fast, beta_slow; /* yarn's */
+    double low_freq, high_freq;  /* llama3's */
+    double attention;            /* of yarn: q and k are scaled by it; 1 elsewhere */
+};
+
+#define IG_LAYERS_MAX 1024
+/* What a layer is made of, where layers differ. */
+enum ig_layer {
+    IG_LAYER_EXPERTS = 1, /* a mixture of experts in place of the MLP */
+    IG_LAYER_SLIDING = 2, /* attends to the last `window` tokens only */
+    IG_LAYER_LINEAR = 4,  /* gated DeltaNet in place of attention */
+};
+
+enum ig_activation { IG_SILU, IG_GELU_TANH };
 
 /* The numbers of a decoder-only transformer, read from config.json and checked. */
 struct ig_model_shape {
     int64_t layers, hidden, heads, kv_heads, head_dim, intermediate, vocab, context;
+    int64_t rotary;               /* elements of a head that RoPE turns: its first ones */
+    uint8_t layer[IG_LAYERS_MAX]; /* enum ig_layer, or-ed */
+    int64_t window; /* of sliding layers: a token sees itself and window - 1 before it */
     int64_t experts, experts_used, moe_intermediate; /* 0: dense */
-    double norm_eps, rope_theta, rope_factor;
-    int64_t rope_original_context;
-    double rope_beta_fast, rope_beta_slow;
-    double rope_low_freq, rope_high_freq; /* llama3's */
-    double rope_attention;                /* of yarn: q and k are scaled by it; 1 elsewhere */
-    enum ig_rope rope;
+    int64_t shared_intermediate;                     /* of the expert that all tokens share; 0 */
+    int64_t linear_key_heads, linear_value_heads, linear_key_dim, linear_value_dim, conv_kernel;
+    double norm_eps;
+    double attention_scale;            /* of q k^T */
+    double embed_scale;                /* of the embedding's rows */
+    struct ig_rope rope, rope_sliding; /* the latter in sliding layers */
+    enum ig_activation activation;
     bool tied; /* the head is the embedding */
-    bool qk_norm, attention_bias;
+    bool qk_norm, qkv_bias, o_bias, mlp_bias;
+    bool attention_gate;     /* q_proj makes a gate for each head too */
+    bool norms_less_one;     /* norm weights are stored less 1 */
+    bool norms_after;        /* of what attention and MLP give, too, before it is added */
+    bool experts_normed;     /* the chosen experts' probabilities are made to sum to 1 */
+    bool experts_transposed; /* fused experts are stored [expert, in, out] */
 };
 
 /* A module, or a bare parameter, of one layer or of the root. '#' stands for digits. */
@@ -58,6 +85,7 @@ struct ig_arch {
     const char *summary;
     const char *const *model_types; /* config.json's model_type, NULL-terminated */
     bool runs;                      /* the engine can run it */
+    bool mlx_rope_plain;            /* mlx-lm ignores what config.json says about scaling RoPE */
     bool mlx;                       /* how mlx-lm wants these tensors is known: names, and below */
     /* What a layer holds, in the order in which mlx-lm declares it (it decides how shards are
      * filled). NULL: unknown, roles by the generic rules, order by name. */

@@ -18,6 +18,13 @@ struct ig_session;
  * one for each core. */
 IG_MUST_CHECK bool ig_model_open(const char *path, int threads, struct ig_model **out,
                                  struct ig_err *err);
+struct ig_model_options {
+    int threads;
+    bool rope_as_mlx; /* scale RoPE as mlx-lm does, which ignores rope_scaling in some families;
+                         else as config.json says and transformers does */
+};
+IG_MUST_CHECK bool ig_model_open_as(const char *path, const struct ig_model_options *options,
+                                    struct ig_model **out, struct ig_err *err);
 void ig_model_close(struct ig_model *model);
 const struct ig_model_shape *ig_model_shape(const struct ig_model *model);
 /* Token ids that end a reply: generation_config.json, else config.json. */

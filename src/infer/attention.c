@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * attention — softmax(q K^T / sqrt(d)) V with causal mask, over the cache, in blocks of keys: for
+ * attention — softmax(scale q K^T) V with causal mask, over the cache, in blocks of keys: for
  * each block the running maximum may rise, and what has been summed up is scaled down to it
  * (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018).
  *
@@ -10,10 +10,14 @@
 #include <math.h>
 #include <stdatomic.h>
 
+#define HIDDEN (-1e30F) /* a score that no other is below, and that multiplies without overflow */
+
 struct job {
     struct ig_session *s;
     const float *keys, *values; /* of the layer: [kv head][context][head_dim] */
     int64_t tiles;              /* of one kv head */
+    int64_t window;             /* keys that a query sees, itself included */
+    float scale;
     atomic_llong next;
 };
 
@@ -103,6 +107,37 @@ static void multiply(const struct job *job, const struct infer_lane *lane, const
     }
 }
 
+static int64_t query_position(const struct job *job, const struct tile *tile, int64_t lane)
+{
+    const struct ig_model_shape *m = &job->s->model->shape;
+    int64_t share = m->heads / m->kv_heads;
+    return tile->part->span->position + tile->part->offset + (tile->p + lane) / share;
+}
+
+/* The first key that a lane's query sees. */
+static int64_t first_key(const struct job *job, const struct tile *tile, int64_t lane)
+{
+    int64_t position = query_position(job, tile, lane);
+    return position < job->window ? 0 : position - job->window + 1;
+}
+
+/* Scores, and later weights, of keys before a query's window. A lane that sees nothing of the block
+ * is as before it, so that results do not depend on where a tile starts. */
+static void mask(const struct job *job, const struct infer_lane *lane, const struct tile *tile,
+                 int64_t at, int64_t keys, float value)
+{
+    int64_t lanes = job->s->model->matmul.lanes;
+    for (int64_t l = 0; l < tile->used; l++) {
+        int64_t hidden = first_key(job, tile, l) - at;
+        for (int64_t k = 0; k < keys && k < hidden; k++)
+            lane->scores[k * lanes + l] = value;
+        if (hidden < keys || value != 0.0F) continue;
+        lane->stats[l] = -INFINITY;
+        lane->stats[lanes + l] = 0.0F;
+        lane->stats[2 * lanes + l] = 0.0F;
+    }
+}
+
 /* One block of keys for the queries in the tile. */
 static void attend_block(const struct job *job, const struct infer_lane *lane,
                          const struct tile *tile, int64_t at, int64_t keys)
@@ -112,15 +147,18 @@ static void attend_block(const struct job *job, const struct infer_lane *lane,
     int used = (int)((tile->used + 15) / 16 * 16);
     float *rescale = lane->stats + 2 * lanes;
     multiply(job, lane, tile, at, keys, true);
+    bool passed = at < first_key(job, tile, tile->used - 1); /* by somebody's window */
+    if (passed) mask(job, lane, tile, at, keys, HIDDEN);
     s->model->neural.softmax_lanes(&(struct ig_softmax){.scores = lane->scores,
                                                         .keys = keys,
                                                         .step = lanes,
                                                         .lanes = used,
                                                         .last = lane->last,
-                                                        .scale = 1.0F / sqrtf((float)dim),
+                                                        .scale = job->scale,
                                                         .max = lane->stats,
                                                         .sum = lane->stats + lanes,
                                                         .rescale = rescale});
+    if (passed) mask(job, lane, tile, at, keys, 0.0F);
     for (int64_t j = 0; at > 0 && j < dim; j++)
         for (int l = 0; l < used; l++)
             lane->mixed[j * lanes + l] *= rescale[l];
@@ -135,7 +173,8 @@ static void attend_tile(const struct job *job, const struct infer_lane *lane,
     int64_t first = tile->part->span->position + tile->part->offset;
     int64_t keys = first + (tile->p + tile->used - 1) / share + 1; /* of the tile's last row */
     load_queries(job, lane, tile);
-    for (int64_t at = 0; at < keys; at += INFER_KEYS) {
+    for (int64_t at = first_key(job, tile, 0) / INFER_KEYS * INFER_KEYS; at < keys;
+         at += INFER_KEYS) {
         int64_t count = keys - at < INFER_KEYS ? keys - at : INFER_KEYS;
         for (int64_t l = 0; l < lanes; l++) {
             int64_t last = l < tile->used ? first + (tile->p + l) / share - at : count;
@@ -187,7 +226,7 @@ static void attend_row(const struct job *job, const struct infer_lane *lane, int
     const struct ig_model_shape *m = &s->model->shape;
     const struct ig_neural_ops *ops = &s->model->neural;
     int64_t share = m->heads / m->kv_heads, dim = m->head_dim, keys = s->positions[row] + 1;
-    float scale = 1.0F / sqrtf((float)dim);
+    int64_t from = keys <= job->window ? 0 : keys - job->window, count;
     float *out = s->attended + query_at(m, kv, row * share);
     const float *q = s->q + query_at(m, kv, row * share);
     memset(out, 0, (size_t)(share * dim) * sizeof *out);
@@ -195,13 +234,14 @@ static void attend_row(const struct job *job, const struct infer_lane *lane, int
         lane->heads[2 * h] = -INFINITY;
         lane->heads[2 * h + 1] = 0.0F;
     }
-    for (int64_t at = 0; at < keys; at += INFER_KEYS) {
-        int64_t count = keys - at < INFER_KEYS ? keys - at : INFER_KEYS;
+    for (int64_t at = from; at < keys; at += count) {
+        count = (at / INFER_KEYS + 1) * INFER_KEYS - at; /* to the block's end */
+        if (count > keys - at) count = keys - at;
         const float *k = job->keys + (kv * s->context + at) * dim;
         const float *v = job->values + (kv * s->context + at) * dim;
         for (int64_t h = 0; h < share; h++) {
             float *max = lane->heads + 2 * h, *sum = max + 1, before = *max;
-            ops->dots(q + h * dim, k, dim, count, dim, scale, lane->scores);
+            ops->dots(q + h * dim, k, dim, count, dim, job->scale, lane->scores);
             float top = ops->max(lane->scores, count);
             if (!(top <= before)) *max = top;
             float rescale = expf(before - *max);
@@ -234,7 +274,12 @@ void infer__attend(struct ig_session *s, int64_t layer, bool exact)
     const struct ig_model_shape *m = &s->model->shape;
     const struct infer_batch *batch = s->batch;
     int64_t lanes = s->model->matmul.lanes, each = m->kv_heads * s->context * m->head_dim;
-    struct job job = {.s = s, .keys = s->keys + layer * each, .values = s->values + layer * each};
+    const struct infer_layer *l = &s->model->layers[layer];
+    struct job job = {.s = s,
+                      .keys = s->keys + l->cache * each,
+                      .values = s->values + l->cache * each,
+                      .window = l->window,
+                      .scale = (float)m->attention_scale};
     for (int64_t p = 0; p < batch->part_count; p++) {
         batch->parts[p].tile = job.tiles;
         job.tiles += (batch->parts[p].rows * (m->heads / m->kv_heads) + lanes - 1) / lanes;

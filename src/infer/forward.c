@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * forward — a batch of tokens through all layers of a pre-norm decoder:
  *
- *     x += Wo attend(rope(norm(Wq n)), rope(norm(Wk n)), Wv n)        n = rms_norm(x)
- *     x += Wdown (silu(Wgate n) * Wup n)                              n = rms_norm(x)
+ *     x += after(Wo attend(rope(norm(Wq n)), rope(norm(Wk n)), Wv n))     n = norm(x)
+ *     x += after(Wdown (act(Wgate n) * Wup n))                            n = norm(x)
  *
- * Rotary embedding turns the pairs (j, j + d/2), as transformers and mlx do. */
+ * where most families have no `after`, some no norms of queries and keys, and some experts (moe.c)
+ * in place of the second line. Norms are RMS norms; rotary embedding turns the pairs (j, j + r/2)
+ * of the first r elements of a head, as transformers and mlx do. */
 #include "infer/infer_internal.h"
 
 #include <math.h>
@@ -15,7 +17,8 @@ struct rows_job {
     int64_t layer;
     const int32_t *tokens;
     const float *weight; /* of a norm */
-    const float *added;  /* to x before the norm; may be NULL */
+    float *added;        /* to x before the norm; may be NULL */
+    const float *after;  /* the norm of what is added; may be NULL */
     void (*run)(const struct rows_job *job, int64_t row);
 };
 
@@ -27,37 +30,52 @@ static void run_rows(void *user, int thread, int threads)
 }
 
 /* One row is too little work to wake anybody for. */
-static void each_row(struct rows_job *job)
+static void each_row(struct rows_job *job, void (*run)(const struct rows_job *job, int64_t row))
 {
+    job->run = run;
     if (job->rows == 1)
-        job->run(job, 0);
+        run(job, 0);
     else
         ig_pool_all(job->s->model->pool, run_rows, job);
+}
+
+static void find_angles(const struct rows_job *job, int64_t row, int which)
+{
+    const struct ig_model *m = job->s->model;
+    const struct ig_rope *rope = which ? &m->shape.rope_sliding : &m->shape.rope;
+    int64_t dim = m->shape.rotary, half = dim / 2;
+    float *angles = job->s->angles + (which * job->s->rows_max + row) * dim;
+    float scale = (float)rope->attention;
+    for (int64_t j = 0; j < half; j++) {
+        /* Rounded to f32, as torch's. */
+        float angle = (float)job->s->positions[row] * m->rope[which][j];
+        angles[j] = (float)cos((double)angle) * scale;
+        angles[half + j] = (float)sin((double)angle) * scale;
+    }
 }
 
 static void embed_row(const struct rows_job *job, int64_t row)
 {
     const struct ig_model *m = job->s->model;
-    int64_t dim = m->shape.head_dim, half = dim / 2, hidden = m->shape.hidden;
-    m->matmul.unpack(&m->embed, job->tokens[row], 0, hidden, job->s->x + row * hidden);
-    float *angles = job->s->angles + row * dim, scale = (float)m->shape.rope_attention;
-    for (int64_t j = 0; j < half; j++) {
-        float angle = (float)job->s->positions[row] * m->rope[j]; /* rounded to f32, as torch's */
-        angles[j] = (float)cos((double)angle) * scale;
-        angles[half + j] = (float)sin((double)angle) * scale;
-    }
+    int64_t hidden = m->shape.hidden;
+    float *x = job->s->x + row * hidden, scale = (float)m->shape.embed_scale;
+    m->matmul.unpack(&m->embed, job->tokens[row], 0, hidden, x);
+    for (int64_t i = 0; i < hidden && scale != 1.0F; i++)
+        x[i] *= scale;
+    for (int which = 0; which < 2; which++)
+        if (m->rope[which]) find_angles(job, row, which);
 }
 
 static void norm_row(const struct rows_job *job, int64_t row)
 {
     const struct ig_model *m = job->s->model;
     int64_t hidden = m->shape.hidden;
-    float *x = job->s->x + row * hidden;
-    if (job->added)
-        for (int64_t i = 0; i < hidden; i++)
-            x[i] += job->added[row * hidden + i];
-    m->neural.rms_norm(x, job->weight, hidden, (float)m->shape.norm_eps,
-                       job->s->normed + row * hidden);
+    float *x = job->s->x + row * hidden, eps = (float)m->shape.norm_eps;
+    float *added = job->added ? job->added + row * hidden : NULL;
+    if (job->after) m->neural.rms_norm(added, job->after, hidden, eps, added);
+    for (int64_t i = 0; added && i < hidden; i++)
+        x[i] += added[i];
+    m->neural.rms_norm(x, job->weight, hidden, eps, job->s->normed + row * hidden);
 }
 
 static void turn(float *head, const float *angles, int64_t half)
@@ -75,55 +93,84 @@ static void place_row(const struct rows_job *job, int64_t row)
     struct ig_session *s = job->s;
     const struct ig_model_shape *m = &s->model->shape;
     const struct infer_layer *layer = &s->model->layers[job->layer];
-    const float *angles = s->angles + row * m->head_dim;
-    int64_t dim = m->head_dim;
+    int64_t dim = m->head_dim, half = m->rotary / 2;
+    bool sliding = layer->sliding && s->model->rope[1];
+    const float *angles = s->angles + (sliding * s->rows_max + row) * m->rotary;
     float eps = (float)m->norm_eps;
     for (int64_t h = 0; h < m->heads; h++) {
         float *q = s->q + (row * m->heads + h) * dim;
         if (layer->q_norm) s->model->neural.rms_norm(q, layer->q_norm, dim, eps, q);
-        turn(q, angles, dim / 2);
+        turn(q, angles, half);
     }
     for (int64_t h = 0; h < m->kv_heads; h++) {
         float *k = s->k + (row * m->kv_heads + h) * dim;
         if (layer->k_norm) s->model->neural.rms_norm(k, layer->k_norm, dim, eps, k);
-        turn(k, angles, dim / 2);
-        int64_t at = ((job->layer * m->kv_heads + h) * s->context + s->slots[row]) * dim;
+        turn(k, angles, half);
+        int64_t at = ((layer->cache * m->kv_heads + h) * s->context + s->slots[row]) * dim;
         memcpy(s->keys + at, k, (size_t)dim * sizeof *k);
         memcpy(s->values + at, s->v + (row * m->kv_heads + h) * dim, (size_t)dim * sizeof *k);
+    }
+}
+
+void infer__activate(const struct ig_model *model, float *gate, const float *up, int64_t n)
+{
+    if (model->shape.activation == IG_SILU) {
+        model->neural.silu_mul(gate, up, n, gate);
+        return;
+    }
+    /* x (1 + tanh(u)) / 2 = x / (1 + exp(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3). */
+    for (int64_t i = 0; i < n; i++) {
+        float x = gate[i], u = 0.7978845608F * (x + 0.044715F * x * x * x);
+        gate[i] = x / (1.0F + expf(-2.0F * u)) * up[i];
     }
 }
 
 static void activate_row(const struct rows_job *job, int64_t row)
 {
     int64_t n = job->s->model->shape.intermediate;
-    float *gate = job->s->gate + row * n;
-    job->s->model->neural.silu_mul(gate, job->s->up + row * n, n, gate);
+    infer__activate(job->s->model, job->s->gate + row * n, job->s->up + row * n, n);
+}
+
+static void attention(struct ig_session *s, struct rows_job *job, bool exact)
+{
+    const struct infer_layer *l = &s->model->layers[job->layer];
+    const struct infer_product qkv[] = {
+        {&l->q, l->q_bias, s->q}, {&l->k, l->k_bias, s->k}, {&l->v, l->v_bias, s->v}};
+    infer__linear(s, qkv, 3, s->normed, job->rows, exact);
+    each_row(job, place_row);
+    infer__attend(s, job->layer, exact);
+    const struct infer_product o = {&l->o, l->o_bias, s->normed};
+    infer__linear(s, &o, 1, s->attended, job->rows, exact);
+}
+
+static void mlp(struct ig_session *s, struct rows_job *job, bool exact)
+{
+    const struct infer_layer *l = &s->model->layers[job->layer];
+    const struct infer_product gate_up[] = {{&l->gate, l->gate_bias, s->gate},
+                                            {&l->up, l->up_bias, s->up}};
+    infer__linear(s, gate_up, 2, s->normed, job->rows, exact);
+    each_row(job, activate_row);
+    const struct infer_product down = {&l->down, l->down_bias, s->normed};
+    infer__linear(s, &down, 1, s->gate, job->rows, exact);
 }
 
 static void layer_forward(struct ig_session *s, struct rows_job *job, bool exact)
 {
     const struct infer_layer *l = &s->model->layers[job->layer];
     job->weight = l->input_norm;
-    job->run = norm_row;
-    each_row(job);
-    const struct infer_product qkv[] = {
-        {&l->q, l->q_bias, s->q}, {&l->k, l->k_bias, s->k}, {&l->v, l->v_bias, s->v}};
-    infer__linear(s, qkv, 3, s->normed, job->rows, exact);
-    job->run = place_row;
-    each_row(job);
-    infer__attend(s, job->layer, exact);
-    const struct infer_product o = {&l->o, l->o_bias, s->normed};
-    infer__linear(s, &o, 1, s->attended, job->rows, exact);
+    each_row(job, norm_row);
+    attention(s, job, exact);
     job->added = s->normed;
+    job->after = l->after_attention;
     job->weight = l->post_norm;
-    job->run = norm_row;
-    each_row(job);
-    const struct infer_product gate_up[] = {{&l->gate, NULL, s->gate}, {&l->up, NULL, s->up}};
-    infer__linear(s, gate_up, 2, s->normed, job->rows, exact);
-    job->run = activate_row;
-    each_row(job);
-    const struct infer_product down = {&l->down, NULL, s->normed};
-    infer__linear(s, &down, 1, s->gate, job->rows, exact);
+    each_row(job, norm_row);
+    job->after = l->after_mlp;
+    if (l->experts) {
+        infer__experts(s, l->experts, exact);
+        job->added = s->mixed;
+    } else {
+        mlp(s, job, exact);
+    }
 }
 
 /* Where each row of the batch stands. */
@@ -140,15 +187,14 @@ static void place_parts(struct ig_session *s, const struct infer_batch *batch)
 
 void infer__forward_batch(struct ig_session *s, const struct infer_batch *batch, bool exact)
 {
-    struct rows_job job = {.s = s, .rows = batch->rows, .tokens = batch->tokens, .run = embed_row};
+    struct rows_job job = {.s = s, .rows = batch->rows, .tokens = batch->tokens};
     s->batch = batch;
     place_parts(s, batch);
-    each_row(&job);
+    each_row(&job, embed_row);
     for (job.layer = 0; job.layer < s->model->shape.layers; job.layer++)
         layer_forward(s, &job, exact);
     job.weight = s->model->final_norm;
-    job.run = norm_row;
-    each_row(&job);
+    each_row(&job, norm_row);
 }
 
 void infer__forward(struct ig_session *s, const int32_t *tokens, int64_t rows, bool exact)

@@ -22,10 +22,30 @@
  * results do not depend on how a prompt is cut. */
 #define INFER_KEYS 256
 
+/* One expert's matrix: a part of a stack, of a fused tensor, or a tensor. */
+struct infer_expert {
+    struct ig_matrix gate, up, down;
+};
+
+/* A mixture of experts. */
+struct infer_experts {
+    struct ig_matrix router;
+    struct infer_expert *expert; /* shape.experts of them */
+    bool transposed; /* the matrices are [in, out]; gate and up share rows of 2 intermediate */
+    struct infer_expert shared; /* shape.shared_intermediate > 0 */
+    struct ig_matrix shared_gate;
+};
+
 struct infer_layer {
     struct ig_matrix q, k, v, o, gate, up, down;
     const float *input_norm, *post_norm, *q_norm, *k_norm; /* q_norm, k_norm may be NULL */
-    const float *q_bias, *k_bias, *v_bias, *o_bias;        /* may be NULL */
+    const float *after_attention, *after_mlp;       /* norms of what is added to x; may be NULL */
+    const float *q_bias, *k_bias, *v_bias, *o_bias; /* may be NULL */
+    const float *gate_bias, *up_bias, *down_bias;
+    const struct infer_experts *experts; /* NULL: a dense MLP */
+    int64_t cache;                       /* its number among the layers that attend */
+    int64_t window;                      /* keys that a query sees; INT64_MAX: all */
+    bool sliding;
 };
 
 struct ig_model {
@@ -39,7 +59,9 @@ struct ig_model {
     struct infer_layer *layers;
     struct ig_matrix embed, head;
     const float *final_norm;
-    const float *rope; /* inverse frequencies, head_dim / 2 of them */
+    const float *rope[2]; /* inverse frequencies, rotary / 2 of them; [1]: of sliding layers */
+    int64_t caches;       /* layers that attend */
+    float norms_plus;     /* what the stored norm weights lack */
     int32_t *eos;
     size_t eos_count;
 };
@@ -85,10 +107,16 @@ struct ig_session {
     float *x, *normed, *q, *k, *v, *attended, *gate, *up; /* rows_max each */
     const struct infer_batch *batch;                      /* while it goes through the layers */
     int64_t *positions, *slots;                           /* of its rows */
-    float *angles;  /* rows_max x head_dim: cosines, then sines */
-    float *operand; /* INFER_MATVEC_ROWS rows for matvec */
-    float *packed;  /* x in tiles */
-    float *logits;  /* vocab */
+    float *angles;    /* 2 x rows_max x rotary: cosines, then sines; the second of sliding layers */
+    float *routed;    /* rows_max x experts: the router's logits, then probabilities */
+    float *shares;    /* rows_max x experts_used: the weights of the chosen experts */
+    int32_t *chosen;  /* and which these are */
+    int32_t *entries; /* the same, ordered by expert: row * experts_used + place */
+    int32_t *expert_first;                /* experts + 2: where each begins among the entries */
+    float *gathered, *expert_out, *mixed; /* rows_max x hidden */
+    float *operand;                       /* INFER_MATVEC_ROWS rows for matvec */
+    float *packed;                        /* x in tiles */
+    float *logits;                        /* vocab */
     float *partial; /* scoring: max and sum for each row and block of the vocabulary */
     float *wanted;  /* scoring: each target's logit; rows_max targets at a time */
     bool *greedy;
@@ -128,7 +156,13 @@ void infer__head_scores(struct ig_session *s, const float *x, int64_t rows,
 /* Attends the queries of the batch in one layer; q is rows x heads x head_dim. */
 void infer__attend(struct ig_session *s, int64_t layer, bool exact);
 
+/* ---- moe.c ---- */
+/* What the batch's experts give for s->normed, into s->mixed. */
+void infer__experts(struct ig_session *s, const struct infer_experts *experts, bool exact);
+
 /* ---- forward.c ---- */
+/* gate[i] = act(gate[i]) * up[i]. */
+void infer__activate(const struct ig_model *model, float *gate, const float *up, int64_t n);
 /* Runs rows tokens from position s->length through all layers; leaves x normed, length unchanged.
  */
 void infer__forward(struct ig_session *s, const int32_t *tokens, int64_t rows, bool exact);

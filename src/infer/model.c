@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * model — opening a folder to run it: shape, weights, rotary frequencies, stop tokens.
  *
- * Rotary frequencies as transformers' modeling_rope_utils computes them, in f32:
+ * Rotary frequencies as transformers' modeling_rope_utils computes them, in f32, d being the
+ * elements that are turned:
  *   plain   base^(-2j / d)
  *   linear  that / factor
  *   llama3  divided by factor where the wavelength is above original / low_freq_factor, untouched
@@ -19,50 +20,66 @@
 #define GENERATION_BYTES_MAX ((size_t)1 << 20)
 #define PI                   3.14159265358979323846
 
-static double yarn_dim(const struct ig_model_shape *s, double turns)
+static double yarn_dim(const struct ig_rope *r, double dims, double turns)
 {
-    return (double)s->head_dim * log((double)s->rope_original_context / (turns * 2 * PI)) /
-           (2 * log(s->rope_theta));
+    return dims * log((double)r->original_context / (turns * 2 * PI)) / (2 * log(r->theta));
 }
 
-static float yarn(const struct ig_model_shape *s, int64_t j, float plain)
+static float yarn(const struct ig_rope *r, int64_t dims, int64_t j, float plain)
 {
-    double low = floor(yarn_dim(s, s->rope_beta_fast)), high = ceil(yarn_dim(s, s->rope_beta_slow));
+    double low = floor(yarn_dim(r, (double)dims, r->beta_fast));
+    double high = ceil(yarn_dim(r, (double)dims, r->beta_slow));
     if (low < 0) low = 0;
-    if (high > (double)(s->head_dim - 1)) high = (double)(s->head_dim - 1);
+    if (high > (double)(dims - 1)) high = (double)(dims - 1);
     if (low == high) high += 0.001; /* as transformers, against a division by zero */
     double ramp = ((double)j - low) / (high - low);
     ramp = ramp < 0 ? 0 : ramp > 1 ? 1 : ramp;
-    return (float)((1 - ramp) * (double)plain + ramp * (double)plain / s->rope_factor);
+    return (float)((1 - ramp) * (double)plain + ramp * (double)plain / r->factor);
 }
 
-static float llama3(const struct ig_model_shape *s, float plain)
+static float llama3(const struct ig_rope *r, float plain)
 {
-    double original = (double)s->rope_original_context, wave = 2 * PI / (double)plain;
-    if (wave < original / s->rope_high_freq) return plain;
-    double scaled = (double)plain / s->rope_factor;
-    if (wave > original / s->rope_low_freq) return (float)scaled;
-    double blend = (original / wave - s->rope_low_freq) / (s->rope_high_freq - s->rope_low_freq);
+    double original = (double)r->original_context, wave = 2 * PI / (double)plain;
+    if (wave < original / r->high_freq) return plain;
+    double scaled = (double)plain / r->factor;
+    if (wave > original / r->low_freq) return (float)scaled;
+    double blend = (original / wave - r->low_freq) / (r->high_freq - r->low_freq);
     return (float)((1 - blend) * scaled + blend * (double)plain);
 }
 
-static bool make_rope(struct ig_model *model, struct ig_err *err)
+static bool make_rope(struct ig_model *model, const struct ig_rope *r, const float **out,
+                      struct ig_err *err)
 {
-    const struct ig_model_shape *s = &model->shape;
-    float *freq = ig_arena_array(&model->arena, (size_t)s->head_dim / 2, sizeof *freq);
+    int64_t dims = model->shape.rotary;
+    float *freq = ig_arena_array(&model->arena, (size_t)dims / 2, sizeof *freq);
     if (!freq) return ig_err_nomem(err);
-    for (int64_t j = 0; j < s->head_dim / 2; j++) {
-        float power = (float)(2 * j) / (float)s->head_dim;
-        float plain = 1.0F / (float)pow(s->rope_theta, (double)power);
-        switch (s->rope) {
+    for (int64_t j = 0; j < dims / 2; j++) {
+        float power = (float)(2 * j) / (float)dims;
+        float plain = 1.0F / (float)pow(r->theta, (double)power);
+        switch (r->kind) {
         case IG_ROPE_PLAIN: freq[j] = plain; break;
-        case IG_ROPE_LINEAR: freq[j] = plain / (float)s->rope_factor; break;
-        case IG_ROPE_LLAMA3: freq[j] = llama3(s, plain); break;
-        case IG_ROPE_YARN: freq[j] = yarn(s, j, plain); break;
+        case IG_ROPE_LINEAR: freq[j] = plain / (float)r->factor; break;
+        case IG_ROPE_LLAMA3: freq[j] = llama3(r, plain); break;
+        case IG_ROPE_YARN: freq[j] = yarn(r, dims, j, plain); break;
         }
     }
-    model->rope = freq;
+    *out = freq;
     return true;
+}
+
+/* What mlx-lm makes of the same config.json, where it is another thing. */
+static void rope_as_mlx(const struct ig_arch *arch, struct ig_model_shape *s)
+{
+    if (!arch->mlx_rope_plain) return;
+    s->rope.kind = IG_ROPE_PLAIN;
+    s->rope.attention = 1;
+}
+
+static bool make_ropes(struct ig_model *model, struct ig_err *err)
+{
+    const struct ig_model_shape *s = &model->shape;
+    return make_rope(model, &s->rope, &model->rope[0], err) &&
+           (s->rope_sliding.theta == 0 || make_rope(model, &s->rope_sliding, &model->rope[1], err));
 }
 
 /* ---- stop tokens ---- */
@@ -109,14 +126,18 @@ static bool load_eos(struct ig_model *model, struct ig_err *err)
         }
         if (!read_eos(model, root, file, err)) goto done;
     }
-    ok = model->eos_count > 0 || read_eos(model, ig_store_config(model->store), "config.json", err);
+    const struct ig_json *config = ig_store_config(model->store);
+    ok = model->eos_count > 0 || read_eos(model, config, "config.json", err);
+    if (ok && model->eos_count == 0) /* of a vision model */
+        ok = read_eos(model, ig_json_get(config, "text_config"), "config.json", err);
 done:
     ig_buf_release(&text);
     ig_arena_release(&arena);
     return ok;
 }
 
-static bool open_parts(struct ig_model *model, const char *path, int threads, struct ig_err *err)
+static bool open_parts(struct ig_model *model, const char *path,
+                       const struct ig_model_options *options, struct ig_err *err)
 {
     enum ig_isa isa;
     if (!ig_isa_pick(&isa, err) || !ig_store_open(path, &model->store, err)) return false;
@@ -132,18 +153,24 @@ static bool open_parts(struct ig_model *model, const char *path, int threads, st
                           "the engine cannot run model_type '" IG_SLICE_FMT
                           "' yet; see 'ingot list architectures'",
                           IG_SLICE_ARG(type));
-    if (!arch->shape(config, &model->shape, err) || !infer__load(model, err) ||
-        !make_rope(model, err) || !load_eos(model, err))
-        return false;
-    model->pool = ig_pool_new(threads, err);
+    if (!arch->shape(config, &model->shape, err) || !infer__load(model, err)) return false;
+    if (options->rope_as_mlx) rope_as_mlx(arch, &model->shape);
+    if (!make_ropes(model, err) || !load_eos(model, err)) return false;
+    model->pool = ig_pool_new(options->threads, err);
     return model->pool != NULL;
 }
 
 bool ig_model_open(const char *path, int threads, struct ig_model **out, struct ig_err *err)
 {
+    return ig_model_open_as(path, &(struct ig_model_options){.threads = threads}, out, err);
+}
+
+bool ig_model_open_as(const char *path, const struct ig_model_options *options,
+                      struct ig_model **out, struct ig_err *err)
+{
     struct ig_model *model = calloc(1, sizeof *model);
     if (!model) return ig_err_nomem(err);
-    if (!open_parts(model, path, threads, err)) {
+    if (!open_parts(model, path, options, err)) {
         ig_model_close(model);
         return ig_err_within(err, "cannot run model '%s'", path);
     }

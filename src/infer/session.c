@@ -63,7 +63,8 @@ static void carve_all(struct carver *c, struct ig_session *s)
     int64_t lanes = s->model->matmul.lanes, rows = s->rows_max;
     int64_t padded = (rows + lanes - 1) / lanes * lanes;
     int64_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
-    int64_t widest = larger(larger(m->hidden, q), m->intermediate);
+    int64_t inner = larger(larger(m->intermediate, m->moe_intermediate), m->shared_intermediate);
+    int64_t widest = larger(larger(m->hidden, q), inner), experts = m->experts ? rows : 0;
     int64_t blocks = (m->vocab + INFER_FEATURES - 1) / INFER_FEATURES;
     int threads = ig_pool_size(s->model->pool);
     s->x = carve(c, rows, m->hidden, sizeof(float));
@@ -72,11 +73,19 @@ static void carve_all(struct carver *c, struct ig_session *s)
     s->k = carve(c, rows, kv, sizeof(float));
     s->v = carve(c, rows, kv, sizeof(float));
     s->attended = carve(c, rows, q, sizeof(float));
-    s->gate = carve(c, rows, m->intermediate, sizeof(float));
-    s->up = carve(c, rows, m->intermediate, sizeof(float));
+    s->gate = carve(c, rows, inner, sizeof(float));
+    s->up = carve(c, rows, inner, sizeof(float));
     s->positions = carve(c, 1, rows, sizeof(int64_t));
     s->slots = carve(c, 1, rows, sizeof(int64_t));
-    s->angles = carve(c, rows, m->head_dim, sizeof(float));
+    s->angles = carve(c, 2 * rows, m->rotary, sizeof(float));
+    s->routed = carve(c, experts, m->experts, sizeof(float));
+    s->shares = carve(c, experts, m->experts_used, sizeof(float));
+    s->chosen = carve(c, experts, m->experts_used, sizeof(int32_t));
+    s->entries = carve(c, experts, m->experts_used, sizeof(int32_t));
+    s->expert_first = carve(c, 1, m->experts + 2, sizeof(int32_t));
+    s->gathered = carve(c, experts, m->hidden, sizeof(float));
+    s->expert_out = carve(c, experts, m->hidden, sizeof(float));
+    s->mixed = carve(c, experts, m->hidden, sizeof(float));
     s->operand = carve(c, 3 * INFER_MATVEC_ROWS, ig_matmul_operand_floats(widest), sizeof(float));
     s->packed = carve(c, padded, widest, sizeof(float));
     s->logits = carve(c, 1, m->vocab, sizeof(float));
@@ -103,7 +112,7 @@ static void *reserve(size_t bytes)
 static bool make_cache(struct ig_session *s, struct ig_err *err)
 {
     const struct ig_model_shape *m = &s->model->shape;
-    int64_t each = m->layers * m->kv_heads * m->head_dim, elems; /* each has a small maximum */
+    int64_t each = s->model->caches * m->kv_heads * m->head_dim, elems; /* all have maxima */
     size_t bytes;
     if (!ig_i64_mul(each, s->context, &elems) ||
         !ig_size_mul((size_t)elems, 2 * sizeof(float), &bytes))

@@ -166,19 +166,19 @@ static void shape_reads_both_forms_of_rope(void **state)
     assert_int_equal(s.layers, 4);
     assert_int_equal(s.head_dim, 16);
     assert_int_equal(s.kv_heads, 2);
-    assert_int_equal(s.rope, IG_ROPE_PLAIN);
-    assert_true(s.rope_theta == 1e6 && s.tied && s.norm_eps == 1e-6 && s.qk_norm);
+    assert_int_equal(s.rope.kind, IG_ROPE_PLAIN);
+    assert_true(s.rope.theta == 1e6 && s.tied && s.norm_eps == 1e-6 && s.qk_norm);
     check_ok(read_shape("qwen3",
                         "{" DENSE ",\"rope_parameters\":{\"rope_theta\":5e6,"
                         "\"rope_type\":\"yarn\",\"factor\":4.0,"
                         "\"original_max_position_embeddings\":32768}}",
                         &s, &err),
              &err);
-    assert_int_equal(s.rope, IG_ROPE_YARN);
-    assert_int_equal(s.rope_original_context, 32768);
+    assert_int_equal(s.rope.kind, IG_ROPE_YARN);
+    assert_int_equal(s.rope.original_context, 32768);
     assert_int_equal(s.head_dim, 128);
-    assert_true(s.rope_theta == 5e6 && s.rope_factor == 4 && s.rope_beta_fast == 32);
-    assert_true(s.rope_attention > 1.138629 && s.rope_attention < 1.13863);
+    assert_true(s.rope.theta == 5e6 && s.rope.factor == 4 && s.rope.beta_fast == 32);
+    assert_true(s.rope.attention > 1.138629 && s.rope.attention < 1.13863);
     check_ok(read_shape("qwen3_moe",
                         "{" DENSE ",\"num_local_experts\":128,\"num_experts_per_tok\":8,"
                         "\"moe_intermediate_size\":768}",
@@ -199,7 +199,7 @@ static void shape_refuses_bad_configs(void **state)
         {"{}", "config.json has no 'num_hidden_layers'", IG_ERR_DATA},
         {"[]", "config.json is not an object", IG_ERR_DATA},
         {"{\"num_hidden_layers\":\"4\"}", "'num_hidden_layers' is not an integer", IG_ERR_DATA},
-        {"{\"num_hidden_layers\":-4}", "'num_hidden_layers' is -4, outside 1 to 4096", IG_ERR_DATA},
+        {"{\"num_hidden_layers\":-4}", "'num_hidden_layers' is -4, outside 1 to 1024", IG_ERR_DATA},
         {"{\"num_hidden_layers\":1e300}", "'num_hidden_layers' is not an integer", IG_ERR_DATA},
         {"{" DENSE ",\"num_key_value_heads\":3}", "8 attention heads cannot share 3", IG_ERR_DATA},
         {"{" DENSE ",\"head_dim\":15}", "'head_dim' is 15, an odd number", IG_ERR_DATA},
@@ -209,9 +209,14 @@ static void shape_refuses_bad_configs(void **state)
         {"{" DENSE ",\"tie_word_embeddings\":1}", "is not true or false", IG_ERR_DATA},
         {"{" DENSE ",\"hidden_act\":\"gelu\"}", "hidden_act 'gelu' is not supported",
          IG_ERR_UNSUPPORTED},
-        {"{" DENSE ",\"use_sliding_window\":true}", "sliding window", IG_ERR_UNSUPPORTED},
-        {"{" DENSE ",\"layer_types\":[\"full_attention\",\"linear_attention\"]}",
-         "layer_types[1] is not 'full_attention'", IG_ERR_UNSUPPORTED},
+        {"{" DENSE ",\"use_sliding_window\":true,\"max_window_layers\":2}",
+         "config.json has no 'sliding_window'", IG_ERR_DATA},
+        {"{" DENSE ",\"partial_rotary_factor\":0.01}", "'partial_rotary_factor' 0.01 of heads of",
+         IG_ERR_DATA},
+        {"{" DENSE ",\"layer_types\":[\"full_attention\",\"full_attention\","
+         "\"linear_attention\",\"full_attention\"]}",
+         "layer_types[2] is 'linear_attention', which this family does not have",
+         IG_ERR_UNSUPPORTED},
         {"{" DENSE ",\"rope_scaling\":{\"rope_type\":\"longrope\"}}",
          "rope type 'longrope' is not supported", IG_ERR_UNSUPPORTED},
         {"{" DENSE ",\"rope_scaling\":[1]}", "'rope_scaling' is not an object", IG_ERR_DATA},

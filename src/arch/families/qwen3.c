@@ -25,7 +25,9 @@ static const struct ig_arch_part parts[] = {
 
 static bool read_shape(const struct ig_json *config, struct ig_model_shape *out, struct ig_err *err)
 {
-    return arch__read_qwen3(config, false, out, err);
+    static const struct arch_family family = {
+        .head_dim = 128, .context = 32768, .rope_theta = 10000, .rotary = 1, .qk_norm = true};
+    return arch__read_qwen(config, &family, out, err);
 }
 
 const struct ig_arch arch__qwen3 = {

@@ -32,13 +32,17 @@ static const struct ig_arch_part parts[] = {
 
 static bool read_shape(const struct ig_json *config, struct ig_model_shape *out, struct ig_err *err)
 {
-    return arch__read_qwen3(config, true, out, err);
+    static const struct arch_family family = {
+        .context = 32768, .rope_theta = 10000, .rotary = 1, .qk_norm = true, .experts = true};
+    return arch__read_qwen(config, &family, out, err);
 }
 
 const struct ig_arch arch__qwen3_moe = {
     .name = "qwen3_moe",
     .summary = "Qwen3, mixture of experts",
     .model_types = model_types,
+    .runs = true,
+    .mlx_rope_plain = true,
     .mlx = true,
     .parts = parts,
     .shape = read_shape,
