@@ -2,6 +2,7 @@
  * eval — accuracy of one or more models on multiple-choice tasks. */
 #include "cli.h"
 #include "ingot/eval.h"
+#include "ingot/hub.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,14 +22,15 @@ struct args {
 
 static const struct ig_opt options[] = {
     IG_OPT_ARGS(struct args, models, "MODEL", "model folders, plain or quantised"),
-    IG_OPT_TEXT(struct args, tasks, "tasks", 't', "LIST", "all", "'ingot list tasks' shows them"),
+    IG_OPT_TEXT(struct args, tasks, "tasks", 't', "LIST", "all",
+                "'ingot list tasks' shows them; mini: all of the embedded mini-tasks"),
     IG_OPT_TEXT(struct args, data, "data", 'd', "DIR", NULL,
                 "holds TASK.jsonl in the Hub's row schema; absent: the embedded mini-tasks"),
     IG_OPT_INT(struct args, limit, "limit", 'l', "N", "0", 0, 1e9, "the first N rows; 0: all"),
     IG_OPT_INT(struct args, shots, "shots", 'n', "N", "0", 0, 64, "examples before the question"),
     IG_OPT_FLAG(struct args, chat, "chat-template", 0, "ask through the model's chat template"),
     IG_OPT_TEXT(struct args, output, "output", 'o', "DIR", NULL,
-                "write lm-evaluation-harness's results and samples files there"),
+                "write lm-evaluation-harness's files there, and a log to go on from after a kill"),
     IG_OPT_CHOICE(struct args, style, "style", 0, styles, "lm-eval", "whose token borders"),
     IG_OPT_CHOICE(struct args, rope, "rope", 0, ropes, "as-config",
                   "as-mlx-lm: without the scaling that it ignores"),
@@ -70,69 +72,124 @@ static double headline(const struct ig_eval_result *r)
     return r->has_norm ? r->acc_norm : r->acc;
 }
 
-struct scored { /* one model at work */
+struct asked { /* what models are asked: shared by those whose prompts are the same in tokens */
     struct ig_eval_set *set;
-    struct ig_template *tmpl;
+    struct ig_template *chat;
+    struct ig_eval_tokens *tokens;
+    char tokenizer[33];
+    int64_t context;
+};
+struct scored { /* one model at work */
+    struct ig_buf name;
     struct ig_model *model;
     struct ig_tokenizer *tokenizer;
+    struct ig_template *chat;
+    struct ig_eval_identity identity;
     struct ig_eval_record *record;
     struct ig_eval_result *results;
 };
 
-static bool open_model(const struct args *args, const char *path, const struct ig_watch *watch,
-                       struct scored *s, struct ig_err *err)
+static void asked_release(struct asked *asked)
+{
+    ig_eval_tokens_free(asked->tokens);
+    ig_eval_close(asked->set);
+    ig_template_close(asked->chat);
+    *asked = (struct asked){0};
+}
+
+static bool same_template(const struct ig_template *a, const struct ig_template *b)
+{
+    if (!a || !b) return a == b;
+    return ig_slice_equal(ig_template_source(a), ig_template_source(b));
+}
+
+/* The items of before, when this model gets them in the same tokens; else new ones. */
+static bool ask(const struct args *args, const struct ig_watch *watch, struct scored *s,
+                struct asked *asked, struct ig_err *err)
 {
     char mini[4096];
+    bool fixtures = !args->data || strcmp(args->tasks, "mini") == 0;
+    int64_t context = ig_model_shape(s->model)->context;
+    if (asked->set && asked->context == context && same_template(asked->chat, s->chat) &&
+        strcmp(asked->tokenizer, s->identity.tokenizer) == 0)
+        return true;
+    asked_release(asked);
     snprintf(mini, sizeof mini, "%s/tasks", cli_fixtures());
-    if (args->chat && !ig_template_open(path, false, &s->tmpl, err)) return false;
-    const struct ig_eval_job job = {.data = args->data ? args->data : mini,
-                                    .tasks = args->tasks,
+    const struct ig_eval_job job = {.data = fixtures ? mini : args->data,
+                                    .tasks = strcmp(args->tasks, "mini") ? args->tasks : "all",
                                     .limit = args->limit,
                                     .shots = args->shots,
                                     .multiturn = args->style == 0, /* as each program's default */
-                                    .chat = s->tmpl,
+                                    .chat = s->chat,
                                     .style = (enum ig_eval_style)args->style,
                                     .watch = watch};
-    if (!ig_eval_open(&job, &s->set, err)) return false;
-    s->results = calloc((size_t)ig_eval_task_count(s->set) + 1, sizeof(*s->results));
-    const struct ig_model_options how = {.threads = (int)args->threads,
-                                         .rope_as_mlx = args->rope == 1};
-    return (s->results || ig_err_nomem(err)) && ig_model_open_as(path, &how, &s->model, err) &&
-           ig_tokenizer_open(path, &s->tokenizer, err);
+    asked->chat = s->chat;
+    s->chat = NULL;
+    asked->context = context;
+    memcpy(asked->tokenizer, s->identity.tokenizer, sizeof asked->tokenizer);
+    return ig_eval_open(&job, &asked->set, err) &&
+           ig_eval_tokens_new(asked->set, s->tokenizer, context, &asked->tokens, err);
 }
 
-static bool score_model(const struct args *args, const char *path, struct scored *s,
-                        struct ig_err *err)
+static bool open_model(const struct args *args, const char *path, struct scored *s,
+                       struct ig_err *err)
 {
-    const struct ig_eval_record_job record = {
-        .dir = args->output, .model = path, .now = (int64_t)time(NULL)};
-    if (args->output && !ig_eval_record_open(s->set, &record, &s->record, err)) return false;
-    ig_eval_on_item *on_item = args->output ? ig_eval_record_item : NULL;
-    return ig_eval_score(s->set, s->model, s->tokenizer, on_item, s->record, s->results, err) &&
+    if (args->chat && !ig_template_exists(path))
+        return ig_err_set(err, IG_ERR_USAGE,
+                          "'%s' has no chat template: leave out --chat-template, or add a "
+                          "chat_template.jinja to the folder",
+                          path);
+    const struct ig_model_options how = {.threads = (int)args->threads,
+                                         .rope_as_mlx = args->rope == 1};
+    return (!args->chat || ig_template_open(path, false, &s->chat, err)) &&
+           ig_model_open_as(path, &how, &s->model, err) &&
+           ig_tokenizer_open(path, &s->tokenizer, err) &&
+           ig_eval_digest_tokenizer(path, s->identity.tokenizer, err);
+}
+
+static bool score_model(const struct args *args, const char *path, const struct asked *asked,
+                        struct scored *s, struct ig_err *err)
+{
+    const struct ig_eval_record_job record = {.dir = args->output,
+                                              .model = s->name.data,
+                                              .now = (int64_t)time(NULL),
+                                              .chat = asked->chat ? ig_template_source(asked->chat)
+                                                                  : (struct ig_slice){0},
+                                              .identity = &s->identity};
+    struct ig_eval_scoring how = {.tokens = asked->tokens, .identity = &s->identity};
+    s->results = calloc((size_t)ig_eval_task_count(asked->set) + 1, sizeof(*s->results));
+    if (!s->results) return ig_err_nomem(err);
+    if (args->output) {
+        if (!ig_eval_digest_model(path, (int)args->threads, s->identity.model, err) ||
+            !ig_eval_record_open(asked->set, &record, &s->record, err))
+            return false;
+        how.log = ig_eval_record_log(s->record);
+        how.on_item = ig_eval_record_item;
+        how.user = s->record;
+    }
+    return ig_eval_score_as(asked->set, s->model, &how, s->results, err) &&
            (!args->output ||
             ig_eval_record_finish(s->record, s->model, s->tokenizer, s->results, err));
 }
 
 static void close_model(struct scored *s)
 {
+    ig_buf_release(&s->name);
     ig_eval_record_close(s->record);
-    ig_eval_close(s->set);
-    ig_template_close(s->tmpl);
+    ig_template_close(s->chat);
     ig_tokenizer_close(s->tokenizer);
     ig_model_close(s->model);
     free(s->results);
 }
 
-static void show_model(const char *path, const struct scored *s, bool json,
-                       struct ig_json_writer *w)
+static void show_model(int tasks, const struct scored *s, bool json, struct ig_json_writer *w)
 {
-    int tasks = ig_eval_task_count(s->set);
     double sum = 0;
     cli_watch_clear();
-    if (!json) printf("%s\n", path);
+    if (!json) printf("%s\n", s->name.data);
     ig_json_open(w, '{');
     ig_json_key(w, "model");
-    ig_json_put_text(w, ig_slice_of(path));
+    ig_json_put_text(w, ig_buf_view(&s->name));
     ig_json_key(w, "results");
     ig_json_open(w, '[');
     for (int i = 0; i < tasks; i++) {
@@ -152,15 +209,19 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     const struct args *args = arguments;
     struct ig_buf text = {0};
     struct ig_json_writer w = {.out = &text};
+    struct asked asked = {0};
     bool ok = true;
     ig_json_open(&w, '[');
     for (size_t i = 0; ok && i < args->models.count; i++) {
         const char *path = args->models.items[i];
         struct scored s = {0};
-        ok = open_model(args, path, watch, &s, err) && score_model(args, path, &s, err);
-        if (ok) show_model(path, &s, args->common.json, &w);
+        if (!ig_hub_name_of(path, &s.name)) ig_buf_text(&s.name, path);
+        ok = ig_buf_ok(&s.name, err) && open_model(args, path, &s, err) &&
+             ask(args, watch, &s, &asked, err) && score_model(args, path, &asked, &s, err);
+        if (ok) show_model(ig_eval_task_count(asked.set), &s, args->common.json, &w);
         close_model(&s);
     }
+    asked_release(&asked);
     ig_json_close(&w, ']');
     if (ok && args->common.json) ok = cli_print_json(&text, err);
     ig_buf_release(&text);

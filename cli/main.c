@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "cli_commands.h"
 #include "ingot/tensor.h"
+#include "models.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -102,16 +103,18 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
 {
     struct ig_err err = {0};
     enum ig_isa isa;
+    struct cli_models models = {0};
     void *args = calloc(1, command->args_size);
     if (!args) return report_error(command, false, (ig_err_nomem(&err), &err));
     bool ok = ig_opt_parse(command->options, argc, (const char *const *)argv, args, &err) &&
-              ig_isa_pick(&isa, &err);
+              ig_isa_pick(&isa, &err) && cli_models_find(command->options, args, &models, &err);
     const struct cli_common *common = args;
     if (ok) ok = command->run(args, cli_watch(common->quiet), &err);
     cli_watch_clear();
     if (ok && (fflush(stdout) != 0 || ferror(stdout)))
         ok = ig_err_set(&err, IG_ERR_IO, "cannot write to standard output");
     int status = ok ? 0 : report_error(command, asks_for_json(argc, argv), &err);
+    cli_models_release(&models);
     free(args);
     return status;
 }

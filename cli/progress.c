@@ -71,9 +71,10 @@ static void format_line(const struct ig_progress *p, double elapsed, char *line,
                  (long long)p->items_done, (long long)p->items_total,
                  elapsed > 0 ? done / elapsed / 1e9 : 0, left);
     else
-        snprintf(line, size, "%s %3.0f %%, %lld of %lld, %.1f/s%s", p->phase, 100 * part,
+        snprintf(line, size, "%s %3.0f %%, %lld of %lld, %.1f/s%s%s%s", p->phase, 100 * part,
                  (long long)p->items_done, (long long)p->items_total,
-                 elapsed > 0 ? done / elapsed : 0, left);
+                 elapsed > 0 ? done / elapsed : 0, left, p->note && *p->note ? ", " : "",
+                 p->note ? p->note : "");
 }
 
 static bool progress(void *user, const struct ig_progress *p)

@@ -16,6 +16,8 @@ IG_MUST_CHECK bool ig_template_parse(struct ig_slice source, const char *name,
 IG_MUST_CHECK bool ig_template_open(const char *path, bool with_tools, struct ig_template **out,
                                     struct ig_err *err);
 void ig_template_close(struct ig_template *tmpl);
+/* The template's text, with newlines as \n. Lives as long as the template. */
+struct ig_slice ig_template_source(const struct ig_template *tmpl);
 /* Whether a folder has a chat template at all. */
 bool ig_template_exists(const char *model_dir);
 

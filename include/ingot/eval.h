@@ -58,6 +58,7 @@ struct ig_eval_result {
     double seconds;
     int64_t tokens;    /* that the model was fed */
     int64_t truncated; /* items of which something was cut on the left */
+    int64_t resumed;   /* items whose values a log had */
 };                     /* a stderr is NAN where one item gives none */
 
 /* Names and summaries of the tasks, NULL-terminated pairs. */
@@ -75,8 +76,37 @@ struct ig_eval_item ig_eval_item_at(const struct ig_eval_set *set, int task, int
 /* Called for each item in order; false stops the run (IG_ERR_CANCELLED). */
 typedef bool ig_eval_on_item(void *user, const struct ig_eval_item *item,
                              const struct ig_eval_score *score);
-/* Scores every item. results: one for each task of the set, in the order asked for. on_item may be
- * NULL. */
+/* The set's requests in tokens, for every model whose tokenizer and context (in tokens) are these:
+ * models in one run share them. Borrows nothing. */
+struct ig_eval_tokens;
+IG_MUST_CHECK bool ig_eval_tokens_new(const struct ig_eval_set *set,
+                                      const struct ig_tokenizer *tokenizer, int64_t context,
+                                      struct ig_eval_tokens **out, struct ig_err *err);
+void ig_eval_tokens_free(struct ig_eval_tokens *tokens);
+
+/* What a result was measured with: XXH3-128 as hex, over the bytes of all tensors, their headers
+ * and config.json; and over tokenizer.json and tokenizer_config.json. */
+struct ig_eval_identity {
+    char model[33], tokenizer[33];
+};
+IG_MUST_CHECK bool ig_eval_digest_model(const char *path, int threads, char hex[33],
+                                        struct ig_err *err);
+IG_MUST_CHECK bool ig_eval_digest_tokenizer(const char *path, char hex[33], struct ig_err *err);
+
+struct ig_eval_log;
+struct ig_eval_scoring {
+    const struct ig_eval_tokens *tokens;
+    struct ig_eval_log *log; /* NULL: none. Items in it are not scored again, new ones are added */
+    const struct ig_eval_identity *identity; /* with a log: the model's, part of each item's key */
+    int64_t batch; /* tokens that go through the model together, at least; 0: as suits it */
+    ig_eval_on_item *on_item; /* may be NULL */
+    void *user;
+};
+/* Scores every item. results: one for each task of the set, in the order asked for. */
+IG_MUST_CHECK bool ig_eval_score_as(const struct ig_eval_set *set, struct ig_model *model,
+                                    const struct ig_eval_scoring *how,
+                                    struct ig_eval_result *results, struct ig_err *err);
+/* The same for one model, without a log. */
 IG_MUST_CHECK bool ig_eval_score(const struct ig_eval_set *set, struct ig_model *model,
                                  const struct ig_tokenizer *tokenizer, ig_eval_on_item *on_item,
                                  void *user, struct ig_eval_result *results, struct ig_err *err);
@@ -90,12 +120,14 @@ IG_MUST_CHECK bool ig_eval_run(const struct ig_eval_job *job, struct ig_model *m
 
 struct ig_eval_record_job {
     const char *dir;
-    const char *model;    /* as the user names it */
-    int64_t now;          /* seconds since 1970, UTC: TIME */
-    struct ig_slice chat; /* the template's source, or {NULL, 0} */
+    const char *model;                       /* as the user names it */
+    int64_t now;                             /* seconds since 1970, UTC: TIME */
+    struct ig_slice chat;                    /* the template's source, or {NULL, 0} */
+    const struct ig_eval_identity *identity; /* NULL: not known */
 };
 struct ig_eval_record;
-/* Makes the folder. The set must outlive the record. */
+/* Makes the folder, and opens the log in it: another process that writes there is an error. The set
+ * must outlive the record. */
 IG_MUST_CHECK bool ig_eval_record_open(const struct ig_eval_set *set,
                                        const struct ig_eval_record_job *job,
                                        struct ig_eval_record **out, struct ig_err *err);
@@ -108,3 +140,7 @@ IG_MUST_CHECK bool ig_eval_record_finish(struct ig_eval_record *record,
                                          const struct ig_tokenizer *tokenizer,
                                          const struct ig_eval_result *results, struct ig_err *err);
 void ig_eval_record_close(struct ig_eval_record *record);
+/* DIR/MODEL/items.log, for ig_eval_scoring: after a kill the same job goes on from it, and ends
+ * with the same bytes in the files (but for times). It stays, so that a longer run can use it.
+ * Owned by the record. */
+struct ig_eval_log *ig_eval_record_log(struct ig_eval_record *record);

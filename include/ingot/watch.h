@@ -13,6 +13,7 @@ struct ig_progress {
     int64_t items_total;
     int64_t bytes_done;  /* bytes read from the inputs */
     int64_t bytes_total; /* 0 when bytes mean nothing here */
+    const char *note;    /* what else there is to say, as "piqa acc 0.713", or NULL */
 };
 
 struct ig_watch {

@@ -61,6 +61,11 @@ void ig_template_close(struct ig_template *t)
     free(t);
 }
 
+struct ig_slice ig_template_source(const struct ig_template *tmpl)
+{
+    return tmpl->source;
+}
+
 /* ---- a model folder's ---- */
 
 static const struct ig_json *pick_named(const struct ig_json *list, const char *wanted)

@@ -135,6 +135,17 @@ IG_MUST_CHECK bool eval__encode(const struct eval_encoder *encoder, const struct
                                 struct ig_ids *pool, struct eval_pair *pairs, bool *truncated,
                                 struct ig_err *err);
 
+/* ---- tokens.c makes it, score.c reads it ---- */
+struct ig_eval_tokens {
+    struct ig_ids pool;
+    int64_t items;           /* of all tasks, numbered in their order */
+    struct eval_pair *pairs; /* of all items, choice by choice */
+    int64_t *firsts;         /* items + 1: an item's first pair */
+    int64_t *truncated;      /* items of each task of which something was cut */
+    size_t longest;          /* its last token is not fed */
+    int64_t context;
+};
+
 /* ---- metric.c ---- */
 /* The index of the largest value, the first of equals. */
 int eval__best(const double *values, int count);

@@ -7,6 +7,7 @@
  * programs can be checked to have had the same rows and prompts. */
 #include "base/clock.h"
 #include "base/file.h"
+#include "eval/log.h"
 #include "eval/record_internal.h"
 
 #include <math.h>
@@ -212,7 +213,8 @@ bool ig_eval_record_open(const struct ig_eval_set *set, const struct ig_eval_rec
     ok = ok && ((gmtime_r(&now, &utc) &&
                  strftime(r->time, sizeof r->time, "%Y-%m-%dT%H-%M-%S.000000", &utc)) ||
                 ig_err_set(err, IG_ERR_USAGE, "the time is out of range"));
-    ok = ok && ig_path_join(r->folder, job->dir, name, err) && make_folders(r->folder, err);
+    ok = ok && ig_path_join(r->folder, job->dir, name, err) && make_folders(r->folder, err) &&
+         eval__log_open(r->folder, &r->log, err);
     for (int t = 0; ok && t < set->count; t++) {
         ig_sha256_init(&r->parts[t].hash);
         ok = eval__columns_read(&set->parts[t].rows, &r->arena, &r->parts[t].columns, err);
@@ -231,6 +233,12 @@ void ig_eval_record_close(struct ig_eval_record *record)
     for (int t = 0; record->parts && t < record->set->count; t++)
         ig_buf_release(&record->parts[t].lines);
     free(record->parts);
+    eval__log_close(record->log);
     ig_arena_release(&record->arena);
     free(record);
+}
+
+struct ig_eval_log *ig_eval_record_log(struct ig_eval_record *record)
+{
+    return record->log;
 }

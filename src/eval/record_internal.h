@@ -15,6 +15,7 @@ struct ig_eval_record {
     struct ig_eval_record_job job;
     struct ig_arena arena; /* of the columns */
     struct record_part *parts;
+    struct ig_eval_log *log;
     double started;
     char folder[4096], model_clean[256], time[40];
     bool failed;

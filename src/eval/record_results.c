@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "eval/record_internal.h"
+#include "ingot/tensor.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -213,11 +214,32 @@ static void put_origin(struct ig_json_writer *w, struct ig_eval_record *record)
     put_text(w, "chat_template_sha", chat.ptr ? hex : NULL);
     snprintf(seconds, sizeof seconds, "%.3f", ig_clock_seconds() - record->started);
     put_text(w, "total_evaluation_time_seconds", seconds);
+}
+
+/* How the numbers came to be: what must be equal for two results to be compared. */
+static void put_profile(struct ig_json_writer *w, const struct ig_eval_record *record)
+{
+    const struct ig_eval_set *set = record->set;
+    const struct ig_eval_identity *identity = record->job.identity;
+    enum ig_isa isa;
+    struct ig_err ignored;
     ig_json_key(w, "ingot");
     ig_json_open(w, '{');
     put_text(w, "version", INGOT_VERSION);
-    put_text(w, "style", record->set->job.style == IG_EVAL_MLX ? "mlx" : "lm-eval");
-    put_bool(w, "chat_template", record->set->job.chat != NULL);
+    put_text(w, "style", set->job.style == IG_EVAL_MLX ? "mlx" : "lm-eval");
+    put_bool(w, "chat_template", set->job.chat != NULL);
+    put_int(w, "shots", set->job.shots);
+    put_text(w, "arithmetic", "f32");
+    put_text(w, "kernels", ig_isa_pick(&isa, &ignored) ? ig_isa_name(isa) : NULL);
+    put_text(w, "model_digest", identity ? identity->model : NULL);
+    put_text(w, "tokenizer_digest", identity ? identity->tokenizer : NULL);
+    ig_json_key(w, "first_prompts");
+    ig_json_open(w, '{');
+    for (int t = 0; t < set->count; t++) {
+        ig_json_key(w, set->parts[t].task->name);
+        ig_json_put_text(w, set->parts[t].items[0].requests[0].context);
+    }
+    ig_json_close(w, '}');
     ig_json_close(w, '}');
 }
 
@@ -249,6 +271,7 @@ bool ig_eval_record_finish(struct ig_eval_record *record, const struct ig_model 
     put_config(&w, record);
     put_tokenizer(&w, tokenizer, ig_model_shape(model));
     put_origin(&w, record);
+    put_profile(&w, record);
     ig_json_close(&w, '}');
     bool ok = ig_buf_ok(&text, err);
     for (int t = 0; ok && t < set->count; t++) {

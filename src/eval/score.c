@@ -1,273 +1,238 @@
 /* SPDX-License-Identifier: Apache-2.0
- * score — log-likelihoods of an item's choices, and the metrics of its task.
+ * score — all items through a model, in order, and the metrics of their tasks.
  *
- *     tokens of choice 0   c c c c|a a a          c: fed once, for all choices
- *     tokens of choice 1   c c c c|b b            |: the row that all first tokens are read from
- * What all choices share is fed once; then each choice alone, after the cache has been cut back. An
- * item's values depend on nothing but the item. */
-#include "base/check.h"
+ * What an item scores depends on nothing but the item, so values that an earlier, killed run left
+ * in its log are as good as new ones. */
+#include "eval/score.h"
 #include "base/clock.h"
-#include "eval/eval_internal.h"
+#include "eval/log.h"
+#include "ingot/tensor.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Tokens that go to the engine in one call: some of its batches, so that the head's are full too,
+ * and few enough that a kill or Ctrl-C loses seconds. Results do not depend on it. */
+#define BATCH_ROWS 2048
+
 struct run {
     const struct ig_eval_set *set;
-    struct ig_session *session;
-    int64_t vocab;
-    struct ig_ids pool;
-    struct eval_pair *pairs; /* of all items, choice by choice */
-    int32_t *targets;        /* room for the longest request */
-    double *logprobs;
+    const struct ig_eval_scoring *how;
+    struct eval_batch batch;
+    double *logprobs; /* of all pairs, as greedy */
     bool *greedy;
+    bool *known;          /* of all items: its values are there */
     bool *acc, *acc_norm; /* of the part's items */
-    int64_t items_done, items_total;
-    size_t longest; /* its last token is not fed */
-    int64_t tokens; /* fed */
+    int64_t next;         /* number of the item that is reported next */
+    int64_t right;        /* of the part so far, by its headline metric */
+    double started;       /* the part */
+    int64_t fed;          /* tokens of the part */
+    int64_t *rows;        /* fed for each item */
 };
 
 static void run_release(struct run *run)
 {
-    ig_session_free(run->session);
-    ig_ids_release(&run->pool);
-    free(run->pairs);
-    free(run->targets);
+    eval__batch_release(&run->batch);
     free(run->logprobs);
     free(run->greedy);
+    free(run->known);
     free(run->acc);
     free(run->acc_norm);
+    free(run->rows);
 }
 
-static bool report(struct run *run, const char *phase, struct ig_err *err)
+static bool run_open(struct run *run, struct ig_model *model, struct ig_err *err)
+{
+    const struct ig_eval_tokens *tokens = run->how->tokens;
+    size_t pairs = (size_t)tokens->firsts[tokens->items], items = (size_t)tokens->items;
+    run->logprobs = calloc(pairs + 1, sizeof *run->logprobs);
+    run->greedy = calloc(pairs + 1, sizeof *run->greedy);
+    run->known = calloc(items + 1, sizeof *run->known);
+    run->acc = calloc(items + 1, sizeof *run->acc);
+    run->acc_norm = calloc(items + 1, sizeof *run->acc_norm);
+    run->rows = calloc(items + 1, sizeof *run->rows);
+    return ((run->logprobs && run->greedy && run->known && run->acc && run->acc_norm &&
+             run->rows) ||
+            ig_err_nomem(err)) &&
+           eval__batch_open(&run->batch, model, tokens, err);
+}
+
+/* ---- the log ---- */
+
+/* A digest of all that an item's values depend on. */
+static bool item_key(const struct run *run, int64_t number, char hex[IG_DIGEST_HEX],
+                     struct ig_err *err)
+{
+    const struct ig_eval_tokens *tokens = run->how->tokens;
+    struct ig_buf text = {0};
+    enum ig_isa isa;
+    if (!ig_isa_pick(&isa, err)) return false;
+    ig_buf_printf(&text, "ingot %s %s f32 %s", INGOT_VERSION, ig_isa_name(isa),
+                  run->how->identity->model);
+    for (int64_t k = tokens->firsts[number]; k < tokens->firsts[number + 1]; k++) {
+        const struct eval_pair *pair = &tokens->pairs[k];
+        uint64_t sizes[2] = {pair->count, pair->scored};
+        ig_buf_append(&text, sizes, sizeof sizes);
+        ig_buf_append(&text, tokens->pool.items + pair->first, pair->count * sizeof(int32_t));
+    }
+    bool ok = ig_buf_ok(&text, err);
+    if (ok) ig_digest_hex(ig_digest_of(text.data, text.len), hex);
+    ig_buf_release(&text);
+    return ok;
+}
+
+static int item_choices(const struct run *run, int64_t number)
+{
+    const int64_t *firsts = run->how->tokens->firsts;
+    return (int)(firsts[number + 1] - firsts[number]);
+}
+
+/* Takes over what the log has. */
+static bool look_up(struct run *run, struct ig_err *err)
+{
+    const struct ig_eval_tokens *tokens = run->how->tokens;
+    for (int64_t i = 0; run->how->log && i < tokens->items; i++) {
+        char key[IG_DIGEST_HEX];
+        if (!item_key(run, i, key, err)) return false;
+        run->known[i] =
+            eval__log_find(run->how->log, key, item_choices(run, i),
+                           run->logprobs + tokens->firsts[i], run->greedy + tokens->firsts[i]);
+    }
+    return true;
+}
+
+/* ---- items ---- */
+
+/* What was scored goes to the log in the order of the items. */
+static bool keep_items(struct run *run, int64_t first, int64_t end, struct ig_err *err)
+{
+    const int64_t *firsts = run->how->tokens->firsts;
+    for (int64_t i = first; i < end; i++) {
+        char key[IG_DIGEST_HEX];
+        if (run->known[i]) continue;
+        run->known[i] = true;
+        if (run->how->log &&
+            (!item_key(run, i, key, err) ||
+             !eval__log_add(run->how->log, key, item_choices(run, i), run->logprobs + firsts[i],
+                            run->greedy + firsts[i], err)))
+            return false;
+    }
+    return true;
+}
+
+/* The next items that are not known, of whatever tasks, until they fill a batch. */
+static bool score_batch(struct run *run, struct ig_err *err)
+{
+    const struct ig_eval_tokens *tokens = run->how->tokens;
+    int64_t i = run->next, full = run->how->batch ? run->how->batch : BATCH_ROWS;
+    for (; i < tokens->items && run->batch.rows < full; i++) {
+        if (run->known[i]) continue;
+        for (int64_t pair = tokens->firsts[i]; pair < tokens->firsts[i + 1]; pair++) {
+            run->greedy[pair] = tokens->pairs[pair].scored > 0;
+            run->logprobs[pair] = run->greedy[pair] ? 0 : -(double)INFINITY;
+        }
+        if (!eval__batch_add(&run->batch, i, &run->rows[i], err)) return false;
+    }
+    return eval__batch_run(&run->batch, run->logprobs, run->greedy, err) &&
+           keep_items(run, run->next, i, err);
+}
+
+/* done: items of this part, whose running accuracy is told. */
+static bool report(const struct run *run, const struct eval_part *part, int64_t done,
+                   struct ig_err *err)
 {
     const struct ig_watch *watch = run->set->job.watch;
-    struct ig_progress progress = {
-        .phase = phase, .items_done = run->items_done, .items_total = run->items_total};
+    char note[128] = "";
+    if (done)
+        snprintf(note, sizeof note, "%s %s %.3f", part->task->name,
+                 part->task->has_norm ? "acc_norm" : "acc", (double)run->right / (double)done);
+    struct ig_progress progress = {.phase = "eval",
+                                   .items_done = run->next,
+                                   .items_total = run->how->tokens->items,
+                                   .note = note};
     if (watch && watch->progress && !watch->progress(watch->user, &progress))
         return ig_err_set(err, IG_ERR_CANCELLED, "stopped after %lld of %lld items",
-                          (long long)run->items_done, (long long)run->items_total);
+                          (long long)run->next, (long long)run->how->tokens->items);
     return true;
 }
 
-/* ---- all requests in tokens ---- */
-
-static bool encode_part(struct run *run, const struct eval_encoder *encoder,
-                        const struct eval_part *part, struct eval_pair *pairs,
-                        int64_t *truncated_items, struct ig_err *err)
+/* The metrics of one item, and word to the caller. */
+static bool finish_item(struct run *run, const struct eval_part *part, int64_t i,
+                        struct ig_err *err)
 {
-    for (int64_t i = 0; i < part->count; i++) {
-        const struct ig_eval_item *item = &part->items[i];
-        bool truncated;
-        if (!eval__encode(encoder, item, &run->pool, pairs, &truncated, err))
-            return ig_err_within(err, "'%s', line %lld", part->rows.path, (long long)item->line);
-        for (int k = 0; k < item->count; k++)
-            if (pairs[k].count > run->longest) run->longest = pairs[k].count;
-        *truncated_items += truncated;
-        pairs += item->count;
-    }
-    if (*truncated_items)
-        ig_watch_warn(run->set->job.watch,
-                      "%s: %lld of %lld items are longer than the context of %lld tokens; they "
-                      "are cut on the left",
-                      part->task->name, (long long)*truncated_items, (long long)part->count,
-                      (long long)encoder->context_max);
+    const struct ig_eval_item *item = &part->items[i];
+    int64_t first = run->how->tokens->firsts[run->next];
+    const double *logprobs = run->logprobs + first;
+    run->acc[i] = eval__best(logprobs, item->count) == item->gold;
+    run->acc_norm[i] = eval__best_norm(logprobs, item->choices, item->count) == item->gold;
+    struct ig_eval_score score = {logprobs, run->greedy + first, run->acc[i], run->acc_norm[i]};
+    if (run->how->on_item && !run->how->on_item(run->how->user, item, &score))
+        return ig_err_set(err, IG_ERR_CANCELLED, "stopped at item %lld of task %s", (long long)i,
+                          part->task->name);
+    run->fed += run->rows[run->next];
+    run->right += part->task->has_norm ? run->acc_norm[i] : run->acc[i];
+    run->next++;
     return true;
 }
 
-static int64_t part_choices(const struct eval_part *part)
+static void finish_part(const struct run *run, const struct eval_part *part, int64_t count,
+                        struct ig_eval_result *result)
 {
-    int64_t n = 0;
-    for (int64_t i = 0; i < part->count; i++)
-        n += part->items[i].count;
-    return n;
-}
-
-static bool encode_all(struct run *run, const struct eval_encoder *encoder,
-                       struct ig_eval_result *results, struct ig_err *err)
-{
-    int64_t choices = 0, most = 0;
-    for (int t = 0; t < run->set->count; t++) {
-        const struct eval_part *part = &run->set->parts[t];
-        choices += part_choices(part);
-        run->items_total += part->count;
-        if (part->count > most) most = part->count;
-    }
-    run->pairs = calloc((size_t)choices + 1, sizeof *run->pairs);
-    run->acc = calloc((size_t)most + 1, sizeof *run->acc);
-    run->acc_norm = calloc((size_t)most + 1, sizeof *run->acc_norm);
-    if (!run->pairs || !run->acc || !run->acc_norm) return ig_err_nomem(err);
-    struct eval_pair *pairs = run->pairs;
-    for (int t = 0; t < run->set->count; t++) {
-        const struct eval_part *part = &run->set->parts[t];
-        if (!report(run, "tokenize", err)) return false;
-        results[t] = (struct ig_eval_result){0};
-        if (!encode_part(run, encoder, part, pairs, &results[t].truncated, err)) return false;
-        pairs += part_choices(part);
-    }
-    run->targets = calloc(run->longest + 1, sizeof *run->targets);
-    run->logprobs = calloc(run->longest + 1, sizeof *run->logprobs);
-    run->greedy = calloc(run->longest + 1, sizeof *run->greedy);
-    return (run->targets && run->logprobs && run->greedy) || ig_err_nomem(err);
-}
-
-/* ---- one item ---- */
-
-/* Tokens that all choices start with, no further than up to the row that the first scored token of
- * any of them is read from. Of each sequence the last token is not fed. */
-static size_t shared_tokens(const int32_t *ids, const struct eval_pair *pairs, int count)
-{
-    size_t shared = pairs[0].count - pairs[0].scored;
-    for (int i = 1; i < count; i++) {
-        size_t context = pairs[i].count - pairs[i].scored;
-        if (context < shared) shared = context;
-        size_t k = 0;
-        while (k < shared && ids[pairs[i].first + k] == ids[pairs[0].first + k])
-            k++;
-        shared = k;
-    }
-    return shared;
-}
-
-/* log p and whether it is the largest, of the token after the last row. */
-static void read_row(const float *logits, int64_t vocab, int32_t token, double log_sum,
-                     double *logprob, bool *greedy)
-{
-    float value = logits[token];
-    bool best = true;
-    for (int64_t i = 0; best && i < vocab; i++)
-        best = logits[i] < value || (logits[i] <= value && i >= token);
-    *logprob += (double)value - log_sum;
-    *greedy = *greedy && best;
-}
-
-static double log_sum_exp(const float *logits, int64_t vocab)
-{
-    double top = (double)logits[0], sum = 0;
-    for (int64_t i = 1; i < vocab; i++)
-        if ((double)logits[i] > top) top = (double)logits[i];
-    for (int64_t i = 0; i < vocab; i++)
-        sum += exp((double)logits[i] - top);
-    return top + log(sum);
-}
-
-/* Feeds what the choices share, and scores the first token of those that start right after it. */
-static bool score_shared(struct run *run, const struct eval_pair *pairs, int count, size_t shared,
-                         double *logprobs, bool *greedy, struct ig_err *err)
-{
-    const int32_t *ids = run->pool.items;
-    if (shared == 0) return true;
-    if (!ig_session_feed(run->session, ids + pairs[0].first, shared, err)) return false;
-    run->tokens += (int64_t)shared;
-    const float *logits = ig_session_logits(run->session);
-    double log_sum = (double)NAN;
-    for (int i = 0; i < count; i++) {
-        if (pairs[i].count - pairs[i].scored != shared) continue;
-        if (isnan(log_sum)) log_sum = log_sum_exp(logits, run->vocab);
-        read_row(logits, run->vocab, ids[pairs[i].first + shared], log_sum, &logprobs[i],
-                 &greedy[i]);
-    }
-    return true;
-}
-
-/* Feeds the rest of one choice and adds up what is scored there. */
-static bool score_rest(struct run *run, const struct eval_pair *pair, size_t shared,
-                       double *logprob, bool *greedy, struct ig_err *err)
-{
-    const int32_t *ids = run->pool.items + pair->first;
-    size_t rows = pair->count - 1 - shared; /* the last token is only a target */
-    size_t context = pair->count - pair->scored;
-    if (rows == 0) return true;
-    for (size_t i = 0; i < rows; i++)
-        run->targets[i] = shared + i + 1 >= context ? ids[shared + i + 1] : -1;
-    ig_session_trim(run->session, (int64_t)shared);
-    if (!ig_session_score(run->session, ids + shared, run->targets, rows, run->logprobs,
-                          run->greedy, err))
-        return false;
-    run->tokens += (int64_t)rows;
-    for (size_t i = 0; i < rows; i++) {
-        if (run->targets[i] < 0) continue;
-        *logprob += run->logprobs[i];
-        *greedy = *greedy && run->greedy[i];
-    }
-    return true;
-}
-
-static bool score_item(struct run *run, const struct eval_pair *pairs, int count, double *logprobs,
-                       bool *greedy, struct ig_err *err)
-{
-    size_t shared = shared_tokens(run->pool.items, pairs, count);
-    for (int i = 0; i < count; i++) {
-        logprobs[i] = pairs[i].scored ? 0 : -(double)INFINITY;
-        greedy[i] = pairs[i].scored > 0;
-    }
-    ig_session_trim(run->session, 0);
-    if (!score_shared(run, pairs, count, shared, logprobs, greedy, err)) return false;
-    for (int i = 0; i < count; i++) {
-        if (pairs[i].scored == 0) continue;
-        if (!score_rest(run, &pairs[i], shared, &logprobs[i], &greedy[i], err)) return false;
-    }
-    for (int i = 0; i < count; i++)
-        if (isnan(logprobs[i]))
-            return ig_err_set(err, IG_ERR_DATA, "the model's logits are not numbers");
-    return true;
-}
-
-/* ---- one task ---- */
-
-static bool score_part(struct run *run, const struct eval_part *part, const struct eval_pair *pairs,
-                       ig_eval_on_item *on_item, void *user, struct ig_eval_result *result,
-                       struct ig_err *err)
-{
-    double logprobs[EVAL_CHOICES_MAX], start = ig_clock_seconds();
-    bool greedy[EVAL_CHOICES_MAX];
-    int64_t tokens = run->tokens;
-    for (int64_t i = 0; i < part->count; i++) {
-        const struct ig_eval_item *item = &part->items[i];
-        if (!report(run, "eval", err)) return false;
-        if (!score_item(run, pairs, item->count, logprobs, greedy, err))
-            return ig_err_within(err, "'%s', line %lld", part->rows.path, (long long)item->line);
-        run->acc[i] = eval__best(logprobs, item->count) == item->gold;
-        run->acc_norm[i] = eval__best_norm(logprobs, item->choices, item->count) == item->gold;
-        struct ig_eval_score score = {logprobs, greedy, run->acc[i], run->acc_norm[i]};
-        if (on_item && !on_item(user, item, &score))
-            return ig_err_set(err, IG_ERR_CANCELLED, "stopped at item %lld of task %s",
-                              (long long)i, part->task->name);
-        pairs += item->count;
-        run->items_done++;
-    }
     snprintf(result->task, sizeof result->task, "%s", part->task->name);
-    result->items = part->count;
+    result->items = count;
     result->rows = part->rows.count;
     result->has_norm = part->task->has_norm;
-    eval__mean(run->acc, part->count, &result->acc, &result->acc_stderr);
-    eval__mean(run->acc_norm, part->count, &result->acc_norm, &result->acc_norm_stderr);
-    result->seconds = ig_clock_seconds() - start;
-    result->tokens = run->tokens - tokens;
+    eval__mean(run->acc, count, &result->acc, &result->acc_stderr);
+    eval__mean(run->acc_norm, count, &result->acc_norm, &result->acc_norm_stderr);
+    result->seconds = ig_clock_seconds() - run->started;
+    result->tokens = run->fed;
+}
+
+static bool score_part(struct run *run, int t, struct ig_eval_result *result, struct ig_err *err)
+{
+    const struct eval_part *part = &run->set->parts[t];
+    *result = (struct ig_eval_result){.truncated = run->how->tokens->truncated[t]};
+    run->started = ig_clock_seconds();
+    run->fed = 0;
+    run->right = 0;
+    for (int64_t i = 0; i < part->count; i++) {
+        if (!report(run, part, i, err)) return false;
+        result->resumed += run->known[run->next] && !run->rows[run->next];
+        if (!run->known[run->next] && !score_batch(run, err))
+            return ig_err_within(err, "'%s', line %lld and on", part->rows.path,
+                                 (long long)part->items[i].line);
+        if (!finish_item(run, part, i, err)) return false;
+    }
+    finish_part(run, part, part->count, result);
     return true;
+}
+
+bool ig_eval_score_as(const struct ig_eval_set *set, struct ig_model *model,
+                      const struct ig_eval_scoring *how, struct ig_eval_result *results,
+                      struct ig_err *err)
+{
+    struct run run = {.set = set, .how = how};
+    if (how->log && !how->identity)
+        return ig_err_set(err, IG_ERR_USAGE, "a log needs the model's identity");
+    bool ok = run_open(&run, model, err) && look_up(&run, err);
+    for (int t = 0; ok && t < set->count; t++)
+        ok = score_part(&run, t, &results[t], err);
+    ok = ok && report(&run, NULL, 0, err);
+    run_release(&run);
+    return ok;
 }
 
 bool ig_eval_score(const struct ig_eval_set *set, struct ig_model *model,
                    const struct ig_tokenizer *tokenizer, ig_eval_on_item *on_item, void *user,
                    struct ig_eval_result *results, struct ig_err *err)
 {
-    const struct ig_model_shape *shape = ig_model_shape(model);
-    struct run run = {.set = set, .vocab = shape->vocab};
-    struct eval_encoder encoder = {.tokenizer = tokenizer,
-                                   .style = set->job.style,
-                                   .chat = set->job.chat != NULL,
-                                   .context_max = shape->context};
-    bool ok =
-        encode_all(&run, &encoder, results, err) &&
-        ig_session_new(model, run.longest > 1 ? (int64_t)run.longest - 1 : 1, &run.session, err);
-    const struct eval_pair *pairs = run.pairs;
-    for (int t = 0; ok && t < set->count; t++) {
-        ok = score_part(&run, &set->parts[t], pairs, on_item, user, &results[t], err);
-        pairs += part_choices(&set->parts[t]);
-    }
-    ok = ok && report(&run, "eval", err);
-    run_release(&run);
+    struct ig_eval_tokens *tokens;
+    if (!ig_eval_tokens_new(set, tokenizer, ig_model_shape(model)->context, &tokens, err))
+        return false;
+    struct ig_eval_scoring how = {.tokens = tokens, .on_item = on_item, .user = user};
+    bool ok = ig_eval_score_as(set, model, &how, results, err);
+    ig_eval_tokens_free(tokens);
     return ok;
 }
 

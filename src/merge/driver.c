@@ -27,9 +27,10 @@ struct run {
     /* of the tensor that is split now */
     int64_t index;
     void *state;
-    float *whole;
+    void *memory; /* the method's */
     double *sums; /* cells x count */
     int round, count;
+    int64_t parts;
     int64_t first_task; /* of the group of small tensors */
 };
 
@@ -47,10 +48,10 @@ static bool advance(struct run *run, int64_t items, uint64_t bytes, struct ig_er
     return go || ig_err_set(err, IG_ERR_CANCELLED, "stopped");
 }
 
-static uint64_t input_bytes(const struct run *run, const struct merge_task *task)
+static uint64_t input_bytes(const struct merge_task *task)
 {
     uint64_t bytes = 0;
-    for (int i = 0; i < run->m->recipe->count; i++)
+    for (int i = 0; i < task->rows; i++)
         if (task->inputs[i]) bytes += task->inputs[i]->bytes;
     return bytes;
 }
@@ -64,18 +65,33 @@ static bool within(const struct run *run, int64_t index, struct ig_err *err)
 
 /* ---- cells ---- */
 
-static int64_t cell_count(const struct ig_tensor *t)
+static struct merge_cell cell_at(const struct merge_task *task, int64_t index, void *memory)
 {
-    return (t->elems + MERGE_CELL - 1) / MERGE_CELL;
+    int64_t first = index * task->cell_elems, rest = task->job.tensor->elems - first;
+    return (struct merge_cell){.task = task,
+                               .index = index,
+                               .first = first,
+                               .count = rest < task->cell_elems ? rest : task->cell_elems,
+                               .memory = memory};
 }
 
-static struct merge_cell cell_at(const struct merge_task *task, int64_t index, float *whole)
+static size_t memory_of(const struct run *run, const struct merge_task *task)
 {
-    int64_t first = index * MERGE_CELL, rest = task->job.tensor->elems - first;
-    return (struct merge_cell){.task = task,
-                               .first = first,
-                               .count = rest < MERGE_CELL ? rest : MERGE_CELL,
-                               .whole = whole};
+    const struct merge_method *method = run->m->recipe->method;
+    if (!method->memory_bytes) return 0;
+    return (size_t)method->memory_bytes(&task->job, merge__cell_count(task));
+}
+
+static void clear_tallies(const struct run *run, int64_t count)
+{
+    for (int i = 0; count && i < run->worker_count; i++)
+        memset(run->workers[i].tallies, 0, (size_t)count * sizeof(uint64_t));
+}
+
+static int64_t tallies_of(const struct run *run, const struct merge_task *task)
+{
+    const struct merge_method *method = run->m->recipe->method;
+    return method->tallies ? method->tallies(&task->job) : 0;
 }
 
 /* Reads one input's part of the cell to `to`. */
@@ -85,15 +101,16 @@ static bool read_input(const struct run *run, struct merge_cell *cell, int input
     const struct ig_tensor *t = cell->task->inputs[input];
     size_t size = ig_dtype_bytes(t->dtype);
     cell->raw[input] = to;
-    return ig_store_read(run->m->stores[input], t, (size_t)cell->first * size,
+    return ig_store_read(run->m->stores[cell->task->models[input]], t, (size_t)cell->first * size,
                          (size_t)cell->count * size, to, err);
 }
 
 static bool read_cell(const struct run *run, const struct merge_worker *w, struct merge_cell *cell,
                       struct ig_err *err)
 {
-    for (int i = 0; i < run->m->recipe->count; i++)
-        if (!read_input(run, cell, i, w->raw + (size_t)i * MERGE_CELL * sizeof(double), err))
+    for (int i = 0; i < cell->task->rows; i++)
+        if (!read_input(run, cell, i, w->raw + (size_t)(i * run->m->cell_elems) * sizeof(double),
+                        err))
             return false;
     return true;
 }
@@ -142,9 +159,9 @@ static bool finish_tensor(const struct run *run, int64_t index, const void *stat
 static bool refuse_nonfinite(const struct run *run, struct merge_worker *w,
                              const struct merge_task *task, struct ig_err *err)
 {
-    for (int i = 0; i < run->m->recipe->count; i++) {
+    for (int i = 0; i < task->rows; i++) {
         int64_t bad = 0;
-        for (int64_t c = 0; c < cell_count(task->job.tensor); c++) {
+        for (int64_t c = 0; c < merge__cell_count(task); c++) {
             struct merge_cell cell = cell_at(task, c, NULL);
             if (!read_input(run, &cell, i, w->raw, err)) return false;
             bad += merge__count_nonfinite(&run->e, w, &cell, i);
@@ -154,7 +171,7 @@ static bool refuse_nonfinite(const struct run *run, struct merge_worker *w,
                 err, IG_ERR_DATA,
                 "model '%s' has %lld values that are NaN or infinite (nonfinite: zero takes "
                 "them for 0)",
-                ig_store_path(run->m->stores[i]), (long long)bad);
+                ig_store_path(run->m->stores[task->models[i]]), (long long)bad);
     }
     return ig_err_set(err, IG_ERR_DATA, "its values are too large for 32-bit arithmetic");
 }
@@ -185,7 +202,7 @@ static bool hold_cell(const struct run *run, const struct merge_worker *w, struc
                       bool read, struct ig_err *err)
 {
     unsigned char *base = w->raw;
-    for (int i = 0; i < run->m->recipe->count; i++) {
+    for (int i = 0; i < cell->task->rows; i++) {
         const struct ig_tensor *t = cell->task->inputs[i];
         cell->raw[i] = base + (size_t)cell->first * ig_dtype_bytes(t->dtype);
         base += held_bytes(t);
@@ -200,11 +217,14 @@ static bool reduce_held(const struct run *run, struct merge_worker *w,
 {
     double total[IG_ROWS_PAIRS(MERGE_MODELS_MAX + 1)], part[IG_ROWS_PAIRS(MERGE_MODELS_MAX + 1)];
     const struct merge_method *method = run->m->recipe->method;
+    const struct merge_totals totals = {.sums = total, .tallies = w->tallies, .memory = w->held};
     int count;
     for (int round = 0; (count = sums_of(run, task, w->state, round)) >= 0; round++) {
         memset(total, 0, (size_t)count * sizeof *total);
-        for (int64_t c = 0; c < cell_count(task->job.tensor); c++) {
-            struct merge_cell cell = cell_at(task, c, NULL);
+        if (run->m->tallies)
+            memset(w->tallies, 0, (size_t)tallies_of(run, task) * sizeof(uint64_t));
+        for (int64_t c = 0; c < merge__cell_count(task); c++) {
+            struct merge_cell cell = cell_at(task, c, w->held);
             if (!hold_cell(run, w, &cell, !*read, err)) return false;
             merge__reduce_cell(&run->e, w, &cell, w->state, round, part, count);
             for (int i = 0; i < count; i++)
@@ -212,7 +232,7 @@ static bool reduce_held(const struct run *run, struct merge_worker *w,
         }
         *read = true;
         if (!all_finite(total, count)) return refuse_nonfinite(run, w, task, err);
-        if (!method->solve(&task->job, w->state, round, total, NULL, NULL, err)) return false;
+        if (!method->solve(&task->job, w->state, round, &totals, err)) return false;
     }
     return true;
 }
@@ -223,10 +243,11 @@ static bool merge_held(const struct run *run, struct merge_worker *w, int64_t in
     const struct merge_task *task = &run->m->tasks[index];
     bool read = false;
     memset(w->state, 0, run->m->recipe->method->state_bytes);
+    if (run->m->held_bytes) memset(w->held, 0, memory_of(run, task));
     if (!reduce_held(run, w, task, &read, err)) return false;
     if (is_wanted(run, index)) {
-        for (int64_t c = 0; c < cell_count(task->job.tensor); c++) {
-            struct merge_cell cell = cell_at(task, c, NULL);
+        for (int64_t c = 0; c < merge__cell_count(task); c++) {
+            struct merge_cell cell = cell_at(task, c, w->held);
             if (!hold_cell(run, w, &cell, !read, err)) return false;
             if (!merge__map_cell(&run->e, w, &cell, w->state))
                 return refuse_nonfinite(run, w, task, err);
@@ -242,17 +263,18 @@ static bool copy_tensor(const struct run *run, struct merge_worker *w, int64_t i
 {
     const struct merge_task *task = &run->m->tasks[index];
     const struct ig_tensor *from = task->inputs[task->source], *to = task->job.tensor;
-    unsigned char *other = w->raw + MERGE_CELL * sizeof(double);
-    for (int64_t c = 0; c < cell_count(to); c++) {
+    unsigned char *other = w->raw + (size_t)task->cell_elems * sizeof(double);
+    for (int64_t c = 0; c < merge__cell_count(task); c++) {
         struct merge_cell cell = cell_at(task, c, NULL);
         size_t bytes = (size_t)cell.count * ig_dtype_bytes(from->dtype);
         if (!read_input(run, &cell, task->source, w->raw, err)) return false;
-        for (int i = 1; task->action == MERGE_IDENTICAL && i < run->m->recipe->count; i++) {
+        for (int i = 1; task->action == MERGE_IDENTICAL && i < task->rows; i++) {
             if (!read_input(run, &cell, i, other, err)) return false;
             if (memcmp(w->raw, other, bytes) != 0)
                 return ig_err_set(err, IG_ERR_DATA, "%s values differ between '%s' and '%s'",
-                                  ig_dtype_name(from->dtype), ig_store_path(run->m->stores[0]),
-                                  ig_store_path(run->m->stores[i]));
+                                  ig_dtype_name(from->dtype),
+                                  ig_store_path(run->m->stores[task->models[0]]),
+                                  ig_store_path(run->m->stores[task->models[i]]));
         }
         const void *data = w->raw;
         if (from->dtype != to->dtype) {
@@ -277,23 +299,30 @@ static bool run_small(void *user, int thread, int64_t index, struct ig_err *err)
         ok = task->action == MERGE_HELD ? merge_held(run, w, index, err)
                                         : copy_tensor(run, w, index, err);
     if (!ok) return within(run, index, err);
-    return advance(run, 1, input_bytes(run, task), err);
+    return advance(run, 1, input_bytes(task), err);
 }
 
 /* ---- large tensors ---- */
 
-static bool reduce_split(void *user, int thread, int64_t index, struct ig_err *err)
+static bool reduce_one(struct run *run, struct merge_worker *w, int64_t index, struct ig_err *err)
 {
-    struct run *run = user;
-    struct merge_worker *w = &run->workers[thread];
-    struct merge_cell cell = cell_at(&run->m->tasks[run->index], index, run->whole);
+    struct merge_cell cell = cell_at(&run->m->tasks[run->index], index, run->memory);
     if (!read_cell(run, w, &cell, err)) return within(run, run->index, err);
     merge__reduce_cell(&run->e, w, &cell, run->state, run->round, run->sums + index * run->count,
                        run->count);
     uint64_t bytes = 0;
-    for (int i = 0; run->round == 0 && i < run->m->recipe->count; i++)
+    for (int i = 0; run->round == 0 && i < cell.task->rows; i++)
         bytes += (uint64_t)cell.count * ig_dtype_bytes(cell.task->inputs[i]->dtype);
     return advance(run, 0, bytes, err);
+}
+
+static bool reduce_split(void *user, int thread, int64_t index, struct ig_err *err)
+{
+    struct run *run = user;
+    int64_t cells = merge__cell_count(&run->m->tasks[run->index]);
+    for (int64_t c = index * cells / run->parts; c < (index + 1) * cells / run->parts; c++)
+        if (!reduce_one(run, &run->workers[thread], c, err)) return false;
+    return true;
 }
 
 static bool map_split(void *user, int thread, int64_t index, struct ig_err *err)
@@ -301,7 +330,7 @@ static bool map_split(void *user, int thread, int64_t index, struct ig_err *err)
     struct run *run = user;
     struct merge_worker *w = &run->workers[thread];
     const struct merge_task *task = &run->m->tasks[run->index];
-    struct merge_cell cell = cell_at(task, index, run->whole);
+    struct merge_cell cell = cell_at(task, index, run->memory);
     bool ok = read_cell(run, w, &cell, err);
     if (ok && !merge__map_cell(&run->e, w, &cell, run->state))
         ok = refuse_nonfinite(run, w, task, err);
@@ -317,22 +346,31 @@ static bool solve_split(struct run *run, const struct merge_task *task, int64_t 
         for (int i = 0; i < run->count; i++)
             total[i] += run->sums[c * run->count + i];
     if (!all_finite(total, run->count)) return refuse_nonfinite(run, &run->workers[0], task, err);
-    return run->m->recipe->method->solve(&task->job, run->state, run->round, total, run->whole,
-                                         run->pool, err);
+    uint64_t *tallies = run->workers[0].tallies;
+    for (int w = 1; w < run->worker_count; w++)
+        for (int64_t i = 0; i < tallies_of(run, task); i++)
+            tallies[i] += run->workers[w].tallies[i];
+    const struct merge_totals totals = {total, tallies, run->memory, run->pool};
+    return run->m->recipe->method->solve(&task->job, run->state, run->round, &totals, err);
 }
 
 static bool run_split(struct run *run, int64_t index, struct ig_err *err)
 {
     const struct merge_task *task = &run->m->tasks[index];
-    int64_t cells = cell_count(task->job.tensor);
+    const struct merge_method *method = run->m->recipe->method;
+    int64_t cells = merge__cell_count(task);
     bool traced = !run->sketch || merge__sketch_has(run->sketch, index);
-    uint64_t bytes = input_bytes(run, task);
+    uint64_t bytes = input_bytes(task);
     if (traced && !is_wanted(run, index)) return advance(run, 1, bytes, err);
     run->index = index;
-    memset(run->state, 0, run->m->recipe->method->state_bytes);
+    memset(run->state, 0, method->state_bytes);
+    if (run->memory) memset(run->memory, 0, memory_of(run, task));
+    run->parts = method->parts ? method->parts(&task->job, cells) : 0;
+    if (run->parts <= 0) run->parts = cells;
     run->round = 0;
     while ((run->count = sums_of(run, task, run->state, run->round)) >= 0) {
-        if (!ig_pool_each(run->pool, cells, reduce_split, run, err)) return false;
+        clear_tallies(run, tallies_of(run, task));
+        if (!ig_pool_each(run->pool, run->parts, reduce_split, run, err)) return false;
         if (!solve_split(run, task, cells, err)) return within(run, index, err);
         run->round++;
     }
@@ -368,9 +406,9 @@ static bool prepare(struct run *run, struct ig_err *err)
     IG_OPS_FILL(convert, &run->e.convert, isa);
     run->e.m = m;
     for (int64_t i = 0; i < m->count; i++) {
-        run->progress.bytes_total += (int64_t)input_bytes(run, &m->tasks[i]);
-        if (m->tasks[i].action == MERGE_SPLIT && cell_count(&m->tensors[i]) > cells)
-            cells = cell_count(&m->tensors[i]);
+        run->progress.bytes_total += (int64_t)input_bytes(&m->tasks[i]);
+        if (m->tasks[i].action == MERGE_SPLIT && merge__cell_count(&m->tasks[i]) > cells)
+            cells = merge__cell_count(&m->tasks[i]);
     }
     run->progress.items_total = m->count;
     run->progress.phase = "merge";
@@ -379,11 +417,11 @@ static bool prepare(struct run *run, struct ig_err *err)
     run->workers = calloc((size_t)m->threads, sizeof *run->workers);
     run->state = calloc(1, m->recipe->method->state_bytes + 1);
     run->sums =
-        calloc((size_t)cells * IG_ROWS_PAIRS((size_t)m->recipe->count + 1) + 1, sizeof *run->sums);
+        calloc((size_t)cells * IG_ROWS_PAIRS((size_t)m->rows_max + 1) + 1, sizeof *run->sums);
     if (!run->workers || !run->state || !run->sums) return ig_err_nomem(err);
     if (m->whole_bytes) {
-        run->whole = aligned_alloc(64, (m->whole_bytes + 63) / 64 * 64);
-        if (!run->whole) return ig_err_nomem(err);
+        run->memory = aligned_alloc(64, (m->whole_bytes + 63) / 64 * 64);
+        if (!run->memory) return ig_err_nomem(err);
     }
     for (int i = 0; i < m->threads; i++, run->worker_count++)
         if (!merge__worker_new(m, &run->workers[i], err)) return false;
@@ -397,7 +435,7 @@ static void release(struct run *run)
     free(run->workers);
     free(run->state);
     free(run->sums);
-    free(run->whole);
+    free(run->memory);
     ig_pool_free(run->pool);
     merge__sketch_close(run->sketch);
     pthread_mutex_destroy(&run->lock);

@@ -1,48 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * files — what is written beside the weights: config.json, the model card, ingot.json. All of it is
+ * files — what is written beside the weights: the model card, ingot.json. All of it is
  * a function of recipe and inputs: no clock, no host name, so that folders can be compared. */
 #include "merge/merge_internal.h"
 
 #include <stdlib.h>
-
-/* ---- config.json ---- */
-
-static bool is_dtype_key(struct ig_slice key)
-{
-    return ig_slice_is(key, "torch_dtype") || ig_slice_is(key, "dtype");
-}
-
-/* A copy with every dtype member, also of nested configs, saying `dtype`. JSON depth is capped by
- * the parser. */
-static bool with_dtype(const struct ig_json *node,
-                       const char *dtype, /* NOLINT(misc-no-recursion) */
-                       struct ig_arena *arena, struct ig_json *out, struct ig_err *err)
-{
-    *out = *node;
-    if (node->type != IG_JSON_OBJECT) return true;
-    out->items = ig_arena_array(arena, node->count, sizeof *out->items);
-    if (!out->items) return ig_err_nomem(err);
-    for (uint32_t i = 0; i < node->count; i++) {
-        if (!with_dtype(&node->items[i], dtype, arena, &out->items[i], err)) return false;
-        if (is_dtype_key(node->items[i].key) && node->items[i].type == IG_JSON_STRING)
-            out->items[i].text = ig_slice_of(dtype);
-    }
-    return true;
-}
-
-bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
-                        const struct ig_json **out, struct ig_err *err)
-{
-    const struct ig_json *donor = ig_store_config(m->stores[m->donor]);
-    *out = donor;
-    if (!donor || !m->recipe->has_out_dtype) return true;
-    struct ig_json *copy = ig_arena_new(arena, sizeof *copy);
-    if (!copy) return ig_err_nomem(err);
-    if (!with_dtype(donor, ig_dtype_torch_name(m->recipe->out_dtype), arena, copy, err))
-        return false;
-    *out = copy;
-    return true;
-}
 
 /* ---- README.md ---- */
 

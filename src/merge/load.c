@@ -22,19 +22,26 @@ static size_t aligned(size_t bytes)
 }
 
 struct sizes {
-    size_t raw, cell, row, lanes, state, total;
+    size_t raw, cell, row, lanes, tallies, state, held, total;
 };
 
 static struct sizes sizes_of(const struct ig_merge *m)
 {
-    size_t k = (size_t)m->recipe->count;
+    size_t k = (size_t)m->rows_max;
     struct sizes s = {.raw = aligned(m->thread_bytes),
-                      .cell = MERGE_CELL * sizeof(double),
-                      .row = IG_ROWS_BLOCK * sizeof(float),
+                      .cell = aligned((size_t)m->cell_elems * sizeof(double)),
+                      .row = aligned((size_t)m->block_elems * sizeof(float)),
                       .lanes = aligned(IG_ROWS_PAIRS(k + 1) * IG_ROWS_LANES * sizeof(double)),
-                      .state = aligned(m->recipe->method->state_bytes)};
-    s.total = s.raw + 2 * s.cell + s.row * (2 * k + 2) + s.lanes + s.state;
+                      .tallies = aligned((size_t)m->tallies * sizeof(uint64_t)),
+                      .state = aligned(m->recipe->method->state_bytes),
+                      .held = aligned(m->held_bytes)};
+    s.total = s.raw + 2 * s.cell + s.row * (2 * k + 2) + s.lanes + s.tallies + s.state + s.held;
     return s;
+}
+
+int64_t merge__cell_count(const struct merge_task *task)
+{
+    return (task->job.tensor->elems + task->cell_elems - 1) / task->cell_elems;
 }
 
 uint64_t merge__worker_bytes(const struct ig_merge *m)
@@ -44,7 +51,7 @@ uint64_t merge__worker_bytes(const struct ig_merge *m)
 
 bool merge__worker_new(const struct ig_merge *m, struct merge_worker *out, struct ig_err *err)
 {
-    int k = m->recipe->count;
+    int k = m->rows_max;
     struct sizes s = sizes_of(m);
     char *at = aligned_alloc(HUGE_PAGE, (s.total + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
     if (!at) return ig_err_nomem(err);
@@ -68,7 +75,11 @@ bool merge__worker_new(const struct ig_merge *m, struct merge_worker *out, struc
             out->out = row;
     }
     out->lanes = (double(*)[IG_ROWS_LANES])(void *)at;
-    out->state = at + s.lanes;
+    at += s.lanes;
+    out->tallies = (uint64_t *)(void *)at;
+    at += s.tallies;
+    out->state = at;
+    out->held = at + s.state;
     return true;
 }
 
@@ -88,8 +99,11 @@ static int64_t padded(int64_t count)
 static void round_to(const struct merge_engine *e, enum ig_dtype dtype, float *row, int64_t count)
 {
     unsigned char narrow[IG_ROWS_BLOCK * sizeof(double)];
-    ig_convert_from_f32(&e->convert, dtype, row, narrow, count);
-    ig_convert_to_f32(&e->convert, dtype, narrow, row, count);
+    for (int64_t at = 0; at < count; at += IG_ROWS_BLOCK) {
+        int64_t n = count - at < IG_ROWS_BLOCK ? count - at : IG_ROWS_BLOCK;
+        ig_convert_from_f32(&e->convert, dtype, row + at, narrow, n);
+        ig_convert_to_f32(&e->convert, dtype, narrow, row + at, n);
+    }
 }
 
 /* The next block of a tensor that lies in memory; hardware prefetchers start anew at every page,
@@ -142,8 +156,10 @@ static void load_block(const struct merge_engine *e, struct merge_worker *w,
     }
     for (int i = 0; job->sign_ref >= 0 && i < job->models; i++)
         if (i != job->sign_ref) e->rows.align(w->rows[i], w->rows[job->sign_ref], padded(count));
-    for (int i = 1; kind == MERGE_ROWS_DELTA && i < job->models; i++)
+    for (int i = 1; kind == MERGE_ROWS_DELTA && i < job->models; i++) {
         if (!done[i]) e->rows.subtract(w->rows[i], w->rows[0], padded(count));
+        if (job->numerics != IG_F32) round_to(e, job->numerics, w->rows[i], count);
+    }
 }
 
 static struct merge_block block_of(const struct merge_engine *e, const struct merge_worker *w,
@@ -154,8 +170,10 @@ static struct merge_block block_of(const struct merge_engine *e, const struct me
                                 .rows = (const float *const *)w->rows,
                                 .spare = w->spare,
                                 .count = padded(count),
-                                .whole = cell->whole ? cell->whole + cell->first + at : NULL,
-                                .whole_count = cell->whole ? count : 0};
+                                .elems = count,
+                                .first = cell->first + at,
+                                .cell = cell->index,
+                                .memory = cell->memory};
 }
 
 static enum merge_rows kind_of(const struct merge_engine *e, const struct merge_cell *cell,
@@ -171,10 +189,12 @@ void merge__reduce_cell(const struct merge_engine *e, struct merge_worker *w,
 {
     enum merge_rows kind = kind_of(e, cell, state, round);
     memset(w->lanes, 0, (size_t)count * sizeof *w->lanes);
-    for (int64_t at = 0; at < cell->count; at += IG_ROWS_BLOCK) {
-        int64_t n = cell->count - at < IG_ROWS_BLOCK ? cell->count - at : IG_ROWS_BLOCK;
+    int64_t step = cell->task->block_elems;
+    for (int64_t at = 0; at < cell->count; at += step) {
+        int64_t n = cell->count - at < step ? cell->count - at : step;
         load_block(e, w, cell, at, n, kind);
         struct merge_block block = block_of(e, w, cell, at, n);
+        block.tallies = w->tallies;
         e->m->recipe->method->reduce(&block, state, round, w->lanes);
     }
     for (int i = 0; i < count; i++) {
@@ -189,9 +209,9 @@ bool merge__map_cell(const struct merge_engine *e, struct merge_worker *w,
     const struct merge_method *method = e->m->recipe->method;
     enum merge_rows kind = kind_of(e, cell, state, MERGE_ROUND_MAP);
     enum ig_dtype dtype = cell->task->job.tensor->dtype;
-    int64_t bad = 0;
-    for (int64_t at = 0; at < cell->count; at += IG_ROWS_BLOCK) {
-        int64_t n = cell->count - at < IG_ROWS_BLOCK ? cell->count - at : IG_ROWS_BLOCK;
+    int64_t bad = 0, step = cell->task->block_elems;
+    for (int64_t at = 0; at < cell->count; at += step) {
+        int64_t n = cell->count - at < step ? cell->count - at : step;
         load_block(e, w, cell, at, n, kind);
         struct merge_block block = block_of(e, w, cell, at, n);
         method->map(&block, state, w->out);

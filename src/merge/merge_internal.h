@@ -12,7 +12,25 @@
 struct recipe_model {
     struct ig_slice path; /* NUL-terminated */
     const struct ig_yaml *node;
+};
+
+/* One row of a slice. */
+struct recipe_source {
+    int model; /* index into models */
+    const struct ig_yaml *node;
     const struct ig_yaml *parameters; /* or NULL */
+    const struct ig_yaml *range;      /* NULL: the whole model */
+    int64_t first, end;               /* layers of it, when there is a range */
+};
+
+/* Consecutive layers of the output; `models:` is one slice of whole models. */
+struct recipe_slice {
+    const struct ig_yaml *node;
+    const struct ig_yaml *parameters; /* or NULL */
+    struct recipe_source *sources;    /* in row order; an unlisted base comes last, or first where
+                                         the method needs a base */
+    int count;
+    int base; /* row of the base model, or -1 */
 };
 
 struct ig_recipe {
@@ -20,15 +38,37 @@ struct ig_recipe {
     const char *name; /* of the file, for messages */
     struct ig_slice text;
     const struct merge_method *method;
-    struct recipe_model models[MERGE_MODELS_MAX]; /* in row order; an unlisted base comes last, or
-                                                     first where the method needs a base */
+    struct recipe_model models[MERGE_MODELS_MAX]; /* all folders, each once */
     int count;
-    int base;                         /* its index, or -1 */
+    int base; /* index into models, or -1 */
+    struct recipe_slice *slices;
+    int slice_count;
+    bool ranged;                      /* slices have ranges; else there is one slice */
     const struct ig_yaml *parameters; /* or NULL */
+    const struct ig_yaml *module_parameters;
     bool has_dtype, has_out_dtype;
+    bool stepwise;                  /* numerics: mergekit */
+    int64_t seed;                   /* random_seed */
     enum ig_dtype dtype, out_dtype; /* inputs are rounded to dtype; out_dtype is written */
     int copy_from[MERGE_MODELS_MAX], copy_count; /* copy_missing_from, in the order to try */
 };
+
+IG_MUST_CHECK bool merge__check_keys(const struct ig_yaml *map, const char *const *known,
+                                     struct ig_err *err);
+IG_MUST_CHECK bool merge__need_text(const struct ig_yaml *node, const char *what,
+                                    struct ig_err *err);
+/* A model reference, as an index into models; a new one joins them. */
+IG_MUST_CHECK bool merge__read_reference(struct ig_recipe *r, const struct ig_yaml *node, int *out,
+                                         struct ig_err *err);
+/* The map's 'parameters' into *out; an absent one leaves it. */
+IG_MUST_CHECK bool merge__read_parameters(const struct ig_yaml *map, const struct ig_yaml **out,
+                                          struct ig_err *err);
+
+/* ---- slices.c ---- */
+
+/* models, slices or modules, and base_model. */
+IG_MUST_CHECK bool merge__read_slices(struct ig_recipe *r, const struct ig_yaml *root,
+                                      struct ig_err *err);
 
 /* ---- params.c ---- */
 
@@ -41,8 +81,10 @@ enum { MERGE_NONFINITE_REFUSE, MERGE_NONFINITE_ZERO };
 
 /* Where a tensor stands for the purpose of filters and gradients. */
 struct merge_where {
-    struct ig_slice name;
-    double t; /* place of its layer among its siblings, 0..1 */
+    int slice;
+    struct ig_slice name;                  /* of the output: what shared parameters' filters see */
+    const struct ig_tensor *const *inputs; /* K: models' own parameters see these names */
+    double t;                              /* place of its layer in its slice, 0..1 */
 };
 
 /* Remembers which filters matched, to complain about those that never did. */
@@ -74,10 +116,19 @@ enum merge_action {
 
 struct merge_task {
     enum merge_action action;
+    int rows;                        /* K */
+    const int *models;               /* K: which of the recipe's models each row is of */
     const struct ig_tensor **inputs; /* K; those of a copy may be NULL but for source */
     int source;
     struct merge_common common;
     struct merge_case job;
+    int64_t cell_elems, block_elems; /* of the grid on which it is worked */
+};
+
+/* Where a layer of the output is from: what config.json says layer by layer follows. */
+struct merge_layer {
+    int model;
+    int64_t layer;
 };
 
 struct merge_output {
@@ -94,18 +145,23 @@ struct ig_merge {
     struct ig_arena arena;
     const struct ig_recipe *recipe;
     struct ig_merge_job job;
-    struct ig_store *stores[MERGE_MODELS_MAX];
+    struct ig_store *stores[MERGE_MODELS_MAX]; /* of the recipe's models */
+    int rows_max;                              /* the largest K */
     struct merge_params *params;
     struct ig_tensor *tensors; /* of the output, in the order in which shards are filled */
     struct merge_task *tasks;  /* the same order */
     int64_t count;
+    const struct merge_layer *layers; /* of the output, when slices make it; or NULL */
+    int64_t layer_count;
     int donor;                      /* whose config.json and other files are taken */
     const struct ig_json *config;   /* as it is to be written, or NULL */
     struct ig_json_doc *generation; /* the donor's generation_config.json, for casts; or NULL */
     struct ig_slice fingerprint;
     int threads;
-    size_t thread_bytes; /* each thread's buffer of inputs */
-    size_t whole_bytes;  /* one buffer for the job */
+    size_t thread_bytes;                      /* each thread's buffer of inputs */
+    size_t whole_bytes;                       /* methods' memory for a tensor that threads share */
+    size_t held_bytes;                        /* the same, for one that is one thread's */
+    int64_t cell_elems, block_elems, tallies; /* the largest of any task */
     uint64_t input_bytes, output_bytes;
     struct merge_output outputs[IG_OUTPUTS_MAX];
     int output_count;
@@ -114,6 +170,24 @@ struct ig_merge {
 /* Elements in one cell of the grid on which sums are taken and outputs are put: a cell of a few
  * models stays in the second-level cache between its read and the arithmetic. */
 #define MERGE_CELL 65536
+/* The longest row that a method which wants whole rows may have in a block. */
+#define MERGE_ROW_MAX ((int64_t)1 << 24)
+/* A method's memory for a tensor that a thread holds; tensors that need more are split. */
+#define MERGE_HELD_MEMORY ((size_t)1 << 20)
+
+/* ---- join.c: which tensors of the inputs make one of the output ---- */
+
+struct merge_entry {
+    struct ig_slice name; /* of the output */
+    int slice;
+    const struct ig_tensor **inputs; /* K of the slice */
+    const struct ig_tensor *first;   /* the donor's, or the first row's that has it */
+    const struct ig_arch *arch;      /* for sorting */
+    double t;
+};
+/* In the order in which the model declares its tensors; in the arena. */
+IG_MUST_CHECK bool merge__join(struct ig_merge *m, struct ig_arena *arena,
+                               struct merge_entry **entries, int64_t *count, struct ig_err *err);
 
 /* ---- outputs.c: the folders to write ---- */
 
@@ -128,11 +202,18 @@ IG_MUST_CHECK bool merge__outputs_finish(struct ig_merge *m, struct ig_slice ske
 void merge__outputs_close(struct ig_merge *m);
 uint64_t merge__output_bytes(const struct ig_merge *m, int output);
 
-/* ---- files.c: what is written beside the weights ---- */
+/* ---- config.c ---- */
 
-/* The donor's config.json with the output's dtype, in the arena; NULL in *out when it has none. */
+/* The text model's part of a config.json: its text_config, or itself. NULL for NULL. */
+const struct ig_json *merge__text_config(const struct ig_json *config);
+/* How many layers it says there are; -1: nothing. */
+int64_t merge__config_layers(const struct ig_json *config);
+/* The donor's config.json made true for the output, in the arena; NULL in *out when it has none. */
 IG_MUST_CHECK bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
                                       const struct ig_json **out, struct ig_err *err);
+
+/* ---- files.c: what is written beside the weights ---- */
+
 void merge__write_card(const struct ig_merge *m, const struct merge_output *output,
                        struct ig_buf *out);
 void merge__write_provenance(const struct ig_merge *m, const struct merge_output *output,
@@ -166,7 +247,9 @@ struct merge_worker {
     float *spare[MERGE_MODELS_MAX + 1];
     float *out;
     double (*lanes)[IG_ROWS_LANES];
+    uint64_t *tallies;
     void *state;
+    void *held;   /* the method's memory for a tensor */
     void *memory; /* that all of these point into */
 };
 
@@ -180,15 +263,16 @@ struct merge_engine {
 struct merge_cell {
     const struct merge_task *task;
     const unsigned char *raw[MERGE_MODELS_MAX];
-    int64_t first, count;
-    float *whole; /* of the tensor, or NULL */
+    int64_t index, first, count;
+    void *memory; /* the method's, or NULL */
 };
 
+int64_t merge__cell_count(const struct merge_task *task);
 uint64_t merge__worker_bytes(const struct ig_merge *m);
 IG_MUST_CHECK bool merge__worker_new(const struct ig_merge *m, struct merge_worker *out,
                                      struct ig_err *err);
 void merge__worker_free(struct merge_worker *worker);
-/* One round over a cell: sums[0 .. count). */
+/* One round over a cell: sums[0 .. count), and w->tallies. */
 void merge__reduce_cell(const struct merge_engine *e, struct merge_worker *w,
                         const struct merge_cell *cell, const void *state, int round, double *sums,
                         int count);

@@ -4,10 +4,11 @@
  *     setting = value | {filter, value} | list of {filter, value};  value = scalar | gradient
  *
  * A filter matches when it is absent, "*", or part of the tensor's name; the first match wins; when
- * none does the next level is asked: the model's own parameters, then the recipe's, then the
- * default. A gradient of n numbers is read at t, the place of the tensor's layer among its
- * siblings: s = t (n - 1), i = floor(s), v[i] + (s - i) (v[i+1] - v[i]); words and integers are
- * v[i]. */
+ * none does the next level is asked: the source's own parameters, then the slice's, the module's,
+ * the recipe's, the default. What each model has of its own (weight, scale) is matched by the
+ * input's name, what they share by the output's: with slices the layers have different numbers. A
+ * gradient of n numbers is read at t, the place of the tensor's layer among its siblings: s = t (n
+ * - 1), i = floor(s), v[i] + (s - i) (v[i+1] - v[i]); words and integers are v[i]. */
 #include "merge/merge_internal.h"
 
 #include <math.h>
@@ -38,11 +39,16 @@ struct level {
     uint32_t count;
 };
 
+struct slice_levels {
+    struct level shared;
+    struct level *sources;
+};
+
 struct merge_params {
     const struct ig_recipe *recipe;
     struct ig_arena arena;
-    struct level shared;
-    struct level models[MERGE_MODELS_MAX];
+    struct level shared, module;
+    struct slice_levels *slices;
 };
 
 /* ---- values ---- */
@@ -251,15 +257,31 @@ static bool read_level(struct merge_params *p, const struct ig_yaml *map, bool s
     return true;
 }
 
+static bool read_slice(struct merge_params *p, int index, struct ig_err *err)
+{
+    const struct recipe_slice *slice = p->recipe->slices + index;
+    struct slice_levels *levels = p->slices + index;
+    levels->sources = ig_arena_array(&p->arena, (size_t)slice->count, sizeof *levels->sources);
+    if (!levels->sources) return ig_err_nomem(err);
+    if (!read_level(p, slice->parameters, true, &levels->shared, err)) return false;
+    for (int i = 0; i < slice->count; i++)
+        if (!read_level(p, slice->sources[i].parameters, false, &levels->sources[i], err))
+            return false;
+    return true;
+}
+
 bool merge__params_new(const struct ig_recipe *recipe, struct merge_params **out,
                        struct ig_err *err)
 {
     struct merge_params *p = calloc(1, sizeof *p);
     if (!p) return ig_err_nomem(err);
     p->recipe = recipe;
-    bool ok = read_level(p, recipe->parameters, true, &p->shared, err);
-    for (int i = 0; ok && i < recipe->count; i++)
-        ok = read_level(p, recipe->models[i].parameters, false, &p->models[i], err);
+    p->slices = ig_arena_array(&p->arena, (size_t)recipe->slice_count, sizeof *p->slices);
+    bool ok = p->slices || ig_err_nomem(err);
+    ok = ok && read_level(p, recipe->parameters, true, &p->shared, err) &&
+         read_level(p, recipe->module_parameters, true, &p->module, err);
+    for (int i = 0; ok && i < recipe->slice_count; i++)
+        ok = read_slice(p, i, err);
     if (!ok) {
         merge__params_free(p);
         return false;
@@ -278,8 +300,8 @@ void merge__params_free(struct merge_params *params)
 /* ---- resolving ---- */
 
 /* The value that holds for this tensor at this level, or NULL. */
-static const struct ig_yaml *find_value(struct level *level, const struct ig_opt *option,
-                                        const struct merge_where *where)
+static const struct ig_yaml *find_at(struct level *level, const struct ig_opt *option,
+                                     struct ig_slice name)
 {
     const struct ig_yaml *found = NULL;
     for (uint32_t i = 0; i < level->count; i++) {
@@ -287,13 +309,27 @@ static const struct ig_yaml *find_value(struct level *level, const struct ig_opt
         if (s->option != option) continue;
         for (uint32_t c = 0; c < s->count; c++) {
             struct condition *at = s->conditions + c;
-            if (at->filter.len && !ig_slice_find(where->name, at->filter)) continue;
+            if (at->filter.len && !ig_slice_find(name, at->filter)) continue;
             at->seen = true;
             if (found) continue;
             at->won = true;
             found = at->value;
         }
     }
+    return found;
+}
+
+/* row: of a model's own parameter; -1 for what all models share. */
+static const struct ig_yaml *find_value(struct merge_params *p, const struct ig_opt *option,
+                                        const struct merge_where *where, int row)
+{
+    struct slice_levels *slice = p->slices + where->slice;
+    struct level *levels[] = {row < 0 ? NULL : &slice->sources[row], &slice->shared, &p->module,
+                              &p->shared};
+    struct ig_slice name = row < 0 ? where->name : where->inputs[row]->name;
+    const struct ig_yaml *found = NULL;
+    for (size_t i = 0; i < sizeof levels / sizeof *levels && !found; i++)
+        if (levels[i]) found = find_at(levels[i], option, name);
     return found;
 }
 
@@ -304,24 +340,35 @@ static bool is_required(const struct merge_method *m, const struct ig_opt *optio
     return false;
 }
 
-/* own: the model's level, or NULL for what all models share. */
-static bool resolve_table(struct merge_params *p, const struct ig_opt *options, int model,
+static bool fail_missing(const struct merge_params *p, const struct ig_opt *option, int row,
+                         const struct merge_where *where, struct ig_err *err)
+{
+    const struct recipe_slice *slice = p->recipe->slices + where->slice;
+    struct ig_slice path =
+        row >= 0 ? p->recipe->models[slice->sources[row].model].path : ig_slice_of("");
+    return ig_err_set(err, IG_ERR_DATA,
+                      "%s needs the parameter '%s'%s" IG_SLICE_FMT "%s for tensor '" IG_SLICE_FMT
+                      "'",
+                      p->recipe->method->name, option->name, row >= 0 ? " of model '" : "",
+                      IG_SLICE_ARG(path), row >= 0 ? "'" : "", IG_SLICE_ARG(where->name));
+}
+
+/* A base that is an origin, not an input, has no weight and the like. */
+static bool is_origin(const struct ig_recipe *r, int slice, int row)
+{
+    return r->method->base != MERGE_BASE_INPUT && row == r->slices[slice].base;
+}
+
+static bool resolve_table(struct merge_params *p, const struct ig_opt *options, int row,
                           const struct merge_where *where, void *fields, struct ig_err *err)
 {
     ig_opt_defaults(options, fields);
     for (const struct ig_opt *o = options; o->kind != IG_OPT_KIND_END; o++) {
-        const struct ig_yaml *value = NULL;
-        if (model >= 0) value = find_value(&p->models[model], o, where);
-        if (!value) value = find_value(&p->shared, o, where);
+        const struct ig_yaml *value = find_value(p, o, where, row);
         if (value) {
             if (!set_value(p, o, value, where->t, fields, err)) return false;
         } else if (is_required(p->recipe->method, o)) {
-            struct ig_slice path = model >= 0 ? p->recipe->models[model].path : ig_slice_of("");
-            return ig_err_set(err, IG_ERR_DATA,
-                              "%s needs the parameter '%s'%s" IG_SLICE_FMT
-                              "%s for tensor '" IG_SLICE_FMT "'",
-                              p->recipe->method->name, o->name, model >= 0 ? " of model '" : "",
-                              IG_SLICE_ARG(path), model >= 0 ? "'" : "", IG_SLICE_ARG(where->name));
+            return fail_missing(p, o, row, where, err);
         }
     }
     return true;
@@ -331,17 +378,21 @@ bool merge__params_resolve(struct merge_params *params, const struct merge_where
                            struct merge_resolved *out, struct ig_err *err)
 {
     const struct merge_method *m = params->recipe->method;
+    int rows = params->recipe->slices[where->slice].count;
     size_t own = m->model_options_bytes;
     out->options = ig_arena_new(&params->arena, m->options_bytes);
-    out->model_options = ig_arena_array(&params->arena, (size_t)params->recipe->count, own);
+    out->model_options = ig_arena_array(&params->arena, (size_t)rows, own);
     if (!out->options || !out->model_options) return ig_err_nomem(err);
     if (!resolve_table(params, merge__common_options, -1, where, &out->common, err)) return false;
     if (m->options && !resolve_table(params, m->options, -1, where, out->options, err))
         return false;
-    for (int i = 0; m->model_options && i < params->recipe->count; i++)
-        if (!resolve_table(params, m->model_options, i, where, out->model_options + (size_t)i * own,
-                           err))
+    for (int i = 0; m->model_options && i < rows; i++) {
+        void *fields = out->model_options + (size_t)i * own;
+        if (is_origin(params->recipe, where->slice, i))
+            ig_opt_defaults(m->model_options, fields);
+        else if (!resolve_table(params, m->model_options, i, where, fields, err))
             return false;
+    }
     return true;
 }
 
@@ -366,8 +417,19 @@ static bool check_level(const struct level *level, const struct ig_watch *watch,
 bool merge__params_check_used(const struct merge_params *params, const struct ig_watch *watch,
                               struct ig_err *err)
 {
-    if (!check_level(&params->shared, watch, err)) return false;
-    for (int i = 0; i < params->recipe->count; i++)
-        if (!check_level(&params->models[i], watch, err)) return false;
+    if (!check_level(&params->shared, watch, err) || !check_level(&params->module, watch, err))
+        return false;
+    for (int i = 0; i < params->recipe->slice_count; i++) {
+        const struct slice_levels *slice = params->slices + i;
+        if (!check_level(&slice->shared, watch, err)) return false;
+        for (int k = 0; k < params->recipe->slices[i].count; k++) {
+            if (!is_origin(params->recipe, i, k)) {
+                if (!check_level(&slice->sources[k], watch, err)) return false;
+            } else if (slice->sources[k].count > 0) {
+                ig_watch_warn(watch, "%s does not use parameters of its base_model",
+                              params->recipe->method->name);
+            }
+        }
+    }
     return true;
 }

@@ -1,39 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0
  * plan — from a recipe to what is done with each tensor, before a byte of weights is read.
  *
- * The output has every tensor that any input has: nothing is dropped silently. Tensors are matched
- * by name; ".language_model." is taken out first, so that vision-language and text checkpoints
- * merge. */
+ * join.c has found which tensors belong together; here: whether they fit, how each is made, and the
+ * memory that takes. */
 #include "merge/merge_internal.h"
 
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/file.h"
-#include "base/map.h"
 #include "base/size.h"
+#include "ingot/hub.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define MEMORY_DEFAULT ((int64_t)160 << 20)
 #define MEMORY_MIN     ((int64_t)8 << 20)
-#define LANGUAGE       ".language_model."
 #define LISTED_MAX     4 /* tensors that an error message names */
 
 struct planner {
     struct ig_merge *m;
     const struct ig_watch *watch;
     struct ig_arena arena; /* of the plan only */
-    struct ig_map by_name; /* key -> index into entries */
-    struct entry *entries;
+    struct merge_entry *entries;
     int64_t count;
+    const int *const *models; /* for each slice, which of the recipe's models each row is of */
+    const struct ig_slice *const *names; /* and what the recipe calls them */
     struct merge_notes notes;
-};
-
-struct entry {
-    const struct ig_tensor **inputs; /* K */
-    const struct ig_tensor *first;   /* the donor's, or the first model's that has it */
-    const struct ig_arch *arch;      /* for sorting */
 };
 
 /* ---- inputs ---- */
@@ -42,12 +35,16 @@ static bool open_store(struct ig_merge *m, int i, struct ig_err *err)
 {
     const struct recipe_model *model = &m->recipe->models[i];
     struct ig_err why = {0};
-    if (!ig_path_exists(model->path.ptr)) {
+    struct ig_buf folder = {0};
+    if (!ig_path_exists(model->path.ptr) && !ig_hub_is_name(model->path.ptr)) {
         ig_yaml_fail(err, model->node, "model '" IG_SLICE_FMT "' does not exist",
                      IG_SLICE_ARG(model->path));
         return ig_err_within(err, "%s", m->recipe->name);
     }
-    if (!ig_store_open(model->path.ptr, &m->stores[i], &why)) {
+    bool opened = ig_hub_find_model(model->path.ptr, &folder, &why) &&
+                  ig_store_open(folder.data, &m->stores[i], &why);
+    ig_buf_release(&folder);
+    if (!opened) {
         ig_yaml_fail(err, model->node, "%s", why.text);
         err->code = why.code;
         return ig_err_within(err, "%s", m->recipe->name);
@@ -60,71 +57,6 @@ static bool open_store(struct ig_merge *m, int i, struct ig_err *err)
         return ig_err_within(err, "%s", m->recipe->name);
     }
     m->input_bytes += ig_store_bytes(m->stores[i]);
-    return true;
-}
-
-/* The name by which tensors of different models are the same. */
-static struct ig_slice key_of(struct ig_arena *arena, struct ig_slice name)
-{
-    const char *at = ig_slice_find(name, ig_slice_of(LANGUAGE));
-    if (!at) return name;
-    size_t head = (size_t)(at - name.ptr) + 1, skip = strlen(LANGUAGE) - 1;
-    char *key = ig_arena_new(arena, name.len);
-    if (!key) return (struct ig_slice){0};
-    memcpy(key, name.ptr, head);
-    memcpy(key + head, name.ptr + head + skip, name.len - head - skip);
-    return ig_slice_make(key, name.len - skip);
-}
-
-static bool add_tensor(struct planner *p, int model, const struct ig_tensor *t, struct ig_err *err)
-{
-    struct ig_slice key = key_of(&p->arena, t->name);
-    if (!key.ptr) return ig_err_nomem(err);
-    int64_t at = ig_map_get(&p->by_name, key, -1);
-    if (at < 0) {
-        at = p->count++;
-        struct entry *e = p->entries + at;
-        e->inputs = ig_arena_array(&p->m->arena, (size_t)p->m->recipe->count, sizeof *e->inputs);
-        if (!e->inputs) return ig_err_nomem(err);
-        e->first = t;
-        if (!ig_map_put(&p->by_name, key, at, err)) return false;
-    }
-    struct entry *e = p->entries + at;
-    if (e->inputs[model])
-        return ig_err_set(err, IG_ERR_DATA,
-                          "model '%s' has both '" IG_SLICE_FMT "' and '" IG_SLICE_FMT "'",
-                          ig_store_path(p->m->stores[model]), IG_SLICE_ARG(e->inputs[model]->name),
-                          IG_SLICE_ARG(t->name));
-    e->inputs[model] = t;
-    return true;
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    return ig_arch_compare(x->arch, x->first->name, y->first->name);
-}
-
-/* The union of all tensors, in the order in which the model declares them. The donor comes first,
- * so that its spelling of a name is the output's. */
-static bool join_names(struct planner *p, struct ig_err *err)
-{
-    struct ig_merge *m = p->m;
-    size_t total = 0;
-    for (int i = 0; i < m->recipe->count; i++)
-        total += (size_t)ig_store_count(m->stores[i]);
-    p->entries = ig_arena_array(&p->arena, total, sizeof *p->entries);
-    if (!p->entries) return ig_err_nomem(err);
-    for (int turn = -1; turn < m->recipe->count; turn++) {
-        int i = turn < 0 ? m->donor : turn;
-        if (turn == m->donor) continue;
-        for (int64_t t = 0; t < ig_store_count(m->stores[i]); t++)
-            if (!add_tensor(p, i, ig_store_at(m->stores[i], t), err)) return false;
-    }
-    const struct ig_arch *arch = ig_arch_find(ig_store_config(m->stores[m->donor]));
-    for (int64_t i = 0; i < p->count; i++)
-        p->entries[i].arch = arch;
-    if (p->count > 0) qsort(p->entries, (size_t)p->count, sizeof *p->entries, compare_entries);
     return true;
 }
 
@@ -146,33 +78,48 @@ static bool same_shape(const struct ig_tensor *a, const struct ig_tensor *b)
     return true;
 }
 
-static bool is_complete(const struct ig_merge *m, const struct entry *e)
+static int rows_of(const struct ig_merge *m, const struct merge_entry *e)
 {
-    for (int i = 0; i < m->recipe->count; i++)
+    return m->recipe->slices[e->slice].count;
+}
+
+static const struct ig_store *store_of(const struct ig_merge *m, const struct merge_entry *e,
+                                       int row)
+{
+    return m->stores[m->recipe->slices[e->slice].sources[row].model];
+}
+
+static bool is_complete(const struct ig_merge *m, const struct merge_entry *e)
+{
+    for (int i = 0; i < rows_of(m, e); i++)
         if (!e->inputs[i] || !same_shape(e->inputs[i], e->first)) return false;
     return true;
 }
 
-static int copy_source(const struct ig_merge *m, const struct entry *e)
+/* The row to copy from, as copy_missing_from says; -1: none. */
+static int copy_source(const struct ig_merge *m, const struct merge_entry *e)
 {
+    const struct recipe_slice *slice = m->recipe->slices + e->slice;
     for (int i = 0; i < m->recipe->copy_count; i++)
-        if (e->inputs[m->recipe->copy_from[i]]) return m->recipe->copy_from[i];
+        for (int row = 0; row < slice->count; row++)
+            if (e->inputs[row] && slice->sources[row].model == m->recipe->copy_from[i]) return row;
     return -1;
 }
 
 /* "'x': not in 'B'" or "'x': 'A' has [4, 8], 'B' has [4, 9]". */
-static void describe_misfit(const struct ig_merge *m, const struct entry *e, struct ig_buf *out)
+static void describe_misfit(const struct ig_merge *m, const struct merge_entry *e,
+                            struct ig_buf *out)
 {
     const char *comma = "";
     bool absent = false;
-    ig_buf_printf(out, "'" IG_SLICE_FMT "': ", IG_SLICE_ARG(e->first->name));
-    for (int i = 0; i < m->recipe->count; i++) {
+    ig_buf_printf(out, "'" IG_SLICE_FMT "': ", IG_SLICE_ARG(e->name));
+    for (int i = 0; i < rows_of(m, e); i++) {
         if (e->inputs[i]) continue;
-        ig_buf_printf(out, "%s'%s'", absent ? ", " : "not in ", ig_store_path(m->stores[i]));
+        ig_buf_printf(out, "%s'%s'", absent ? ", " : "not in ", ig_store_path(store_of(m, e, i)));
         absent = true;
     }
-    for (int i = 0; !absent && i < m->recipe->count; i++) {
-        ig_buf_printf(out, "%s'%s' has ", comma, ig_store_path(m->stores[i]));
+    for (int i = 0; !absent && i < rows_of(m, e); i++) {
+        ig_buf_printf(out, "%s'%s' has ", comma, ig_store_path(store_of(m, e, i)));
         print_shape(out, e->inputs[i]);
         comma = ", ";
     }
@@ -184,7 +131,7 @@ static bool check_complete(struct planner *p, struct ig_err *err)
     struct ig_buf text = {0};
     int64_t bad = 0;
     for (int64_t i = 0; i < p->count; i++) {
-        const struct entry *e = p->entries + i;
+        const struct merge_entry *e = p->entries + i;
         if (is_complete(m, e) || copy_source(m, e) >= 0) continue;
         if (bad++ >= LISTED_MAX) continue;
         if (bad > 1) ig_buf_text(&text, "; ");
@@ -200,84 +147,38 @@ static bool check_complete(struct planner *p, struct ig_err *err)
     return bad == 0;
 }
 
-/* ---- layers ---- */
-
-/* The part of a name before its first all-digit component, and that number; -1 without one. */
-static int layer_of(struct ig_slice name, struct ig_slice *prefix)
-{
-    for (size_t at = 0; at < name.len;) {
-        const char *dot = memchr(name.ptr + at, '.', name.len - at);
-        size_t end = dot ? (size_t)(dot - name.ptr) : name.len;
-        int value = 0;
-        bool digits = end > at && end - at <= 6;
-        for (size_t i = at; digits && i < end; i++) {
-            digits = name.ptr[i] >= '0' && name.ptr[i] <= '9';
-            value = value * 10 + (name.ptr[i] - '0');
-        }
-        if (digits) {
-            *prefix = ig_slice_make(name.ptr, at);
-            return value;
-        }
-        at = end + 1;
-    }
-    return -1;
-}
-
-static bool count_layers(const struct planner *p, struct ig_map *last, struct ig_err *err)
-{
-    struct ig_slice prefix;
-    for (int64_t i = 0; i < p->count; i++) {
-        int layer = layer_of(p->entries[i].first->name, &prefix);
-        if (layer >= 0 && layer > ig_map_get(last, prefix, -1) &&
-            !ig_map_put(last, prefix, layer, err))
-            return false;
-    }
-    return true;
-}
-
-/* mergekit's t: layer j of n is at j / (n - 1), an only layer at 1, everything outside layers at 0.
- */
-static double place_of(struct ig_slice name, const struct ig_map *last)
-{
-    struct ig_slice prefix;
-    int layer = layer_of(name, &prefix);
-    if (layer < 0) return 0;
-    int64_t n = ig_map_get(last, prefix, 0);
-    return n > 0 ? (double)layer / (double)n : 1;
-}
-
 /* ---- tasks ---- */
 
-static bool all_float(const struct ig_merge *m, const struct entry *e, struct ig_err *err)
+static bool all_float(const struct ig_merge *m, const struct merge_entry *e, struct ig_err *err)
 {
-    for (int i = 0; i < m->recipe->count; i++) {
+    for (int i = 0; i < rows_of(m, e); i++) {
         enum ig_dtype dtype = e->inputs[i]->dtype;
         if (ig_dtype_is_float(dtype) && ig_dtype_bytes(dtype) == 1)
             return ig_err_set(err, IG_ERR_UNSUPPORTED,
                               "tensor '" IG_SLICE_FMT
                               "' of model '%s' is %s: float8 weights need their "
                               "scale tensors, which this version does not apply",
-                              IG_SLICE_ARG(e->inputs[i]->name), ig_store_path(m->stores[i]),
+                              IG_SLICE_ARG(e->inputs[i]->name), ig_store_path(store_of(m, e, i)),
                               ig_dtype_name(dtype));
     }
     return true;
 }
 
-static bool is_mergeable(const struct ig_merge *m, const struct entry *e, bool *out,
+static bool is_mergeable(const struct ig_merge *m, const struct merge_entry *e, bool *out,
                          struct ig_err *err)
 {
     int floats = 0;
-    for (int i = 0; i < m->recipe->count; i++)
+    for (int i = 0; i < rows_of(m, e); i++)
         floats += ig_dtype_is_float(e->inputs[i]->dtype);
-    *out = floats == m->recipe->count;
+    *out = floats == rows_of(m, e);
     if (*out) return all_float(m, e, err);
-    for (int i = 1; i < m->recipe->count; i++)
+    for (int i = 1; i < rows_of(m, e); i++)
         if (e->inputs[i]->dtype != e->inputs[0]->dtype)
             return ig_err_set(err, IG_ERR_DATA,
                               "tensor '" IG_SLICE_FMT "' is %s in '%s' and %s in '%s'",
-                              IG_SLICE_ARG(e->first->name), ig_dtype_name(e->inputs[0]->dtype),
-                              ig_store_path(m->stores[0]), ig_dtype_name(e->inputs[i]->dtype),
-                              ig_store_path(m->stores[i]));
+                              IG_SLICE_ARG(e->name), ig_dtype_name(e->inputs[0]->dtype),
+                              ig_store_path(store_of(m, e, 0)), ig_dtype_name(e->inputs[i]->dtype),
+                              ig_store_path(store_of(m, e, i)));
     return true;
 }
 
@@ -289,11 +190,42 @@ static bool set_dtype(struct ig_tensor *t, enum ig_dtype dtype, struct ig_err *e
                       IG_SLICE_ARG(t->name));
 }
 
-static bool resolve(struct planner *p, struct merge_task *task, double t, struct ig_err *err)
+/* The type that mergekit computes in: the recipe's dtype, or the one that holds all inputs' types.
+ */
+static enum ig_dtype common_dtype(const struct ig_recipe *r, const struct merge_task *task)
+{
+    if (r->has_dtype) return r->dtype;
+    enum ig_dtype dtype = task->inputs[0]->dtype;
+    for (int i = 1; i < task->rows; i++)
+        if (task->inputs[i]->dtype != dtype) return IG_F32;
+    return dtype == IG_F64 ? IG_F32 : dtype;
+}
+
+static bool set_numerics(struct planner *p, struct merge_task *task, struct ig_err *err)
+{
+    const struct ig_recipe *r = p->m->recipe;
+    if (r->stepwise) task->job.numerics = common_dtype(r, task);
+    if (r->method->random) {
+        struct ig_digest digest =
+            ig_digest_of(task->job.tensor->name.ptr, task->job.tensor->name.len);
+        task->job.seed = digest.low ^ ((uint64_t)r->seed * 0x9E3779B97F4A7C15u);
+    }
+    if (task->job.numerics == IG_F32 || r->method->stepwise) return true;
+    return ig_err_set(err, IG_ERR_UNSUPPORTED,
+                      "%s: numerics: mergekit of %s in %s cannot be reproduced; it can with dtype: "
+                      "float32",
+                      r->name, r->method->name, ig_dtype_name(task->job.numerics));
+}
+
+static bool resolve(struct planner *p, const struct merge_entry *e, struct merge_task *task,
+                    struct ig_err *err)
 {
     struct ig_merge *m = p->m;
     struct merge_resolved resolved;
-    struct merge_where where = {task->job.tensor->name, t};
+    const struct merge_where where = {.slice = e->slice,
+                                      .name = e->name,
+                                      .inputs = (const struct ig_tensor *const *)e->inputs,
+                                      .t = e->t};
     bool ok = merge__params_resolve(m->params, &where, &resolved, err);
     if (ok) {
         task->common = resolved.common;
@@ -308,9 +240,33 @@ static bool resolve(struct planner *p, struct merge_task *task, double t, struct
     return ig_err_within(err, "%s", m->recipe->name);
 }
 
+static size_t memory_of(const struct ig_merge *m, const struct merge_task *task)
+{
+    const struct merge_method *method = m->recipe->method;
+    if (!method->memory_bytes) return 0;
+    return (size_t)method->memory_bytes(&task->job, merge__cell_count(task));
+}
+
+/* Cells and blocks; of whole rows where the method wants them. */
+static bool plan_grid(const struct ig_merge *m, struct merge_task *task, struct ig_err *err)
+{
+    const struct merge_method *method = m->recipe->method;
+    int64_t row = method->row ? method->row(&task->job) : 0;
+    if (row <= 0) return true;
+    if (row > MERGE_ROW_MAX)
+        return ig_err_set(err, IG_ERR_UNSUPPORTED,
+                          "tensor '" IG_SLICE_FMT "' has rows of %lld elements; %s works on whole "
+                          "rows, of at most %lld",
+                          IG_SLICE_ARG(task->job.tensor->name), (long long)row, method->name,
+                          (long long)MERGE_ROW_MAX);
+    task->block_elems = row;
+    task->cell_elems = row < MERGE_CELL ? MERGE_CELL / row * row : row;
+    return true;
+}
+
 /* How a tensor that all inputs have in the same shape is made. */
-static bool plan_merge(struct planner *p, const struct entry *e, struct merge_task *task,
-                       struct ig_tensor *out, const struct ig_map *last, struct ig_err *err)
+static bool plan_merge(struct planner *p, const struct merge_entry *e, struct merge_task *task,
+                       struct ig_tensor *out, struct ig_err *err)
 {
     const struct ig_merge *m = p->m;
     bool mergeable;
@@ -321,64 +277,96 @@ static bool plan_merge(struct planner *p, const struct entry *e, struct merge_ta
         return true;
     }
     enum ig_dtype dtype = m->recipe->has_out_dtype ? m->recipe->out_dtype : e->inputs[0]->dtype;
-    if (!set_dtype(out, dtype, err) || !resolve(p, task, place_of(out->name, last), err))
+    if (!set_dtype(out, dtype, err) || !set_numerics(p, task, err) || !resolve(p, e, task, err))
         return false;
-    if (out->elems == 0) {
+    const struct merge_method *method = m->recipe->method;
+    bool rounds = m->recipe->has_dtype && m->recipe->dtype != dtype; /* before it is written */
+    if (out->elems == 0 || (method->copies && !rounds && method->copies(&task->job))) {
         task->action = MERGE_COPY;
         return true;
     }
     size_t held = 0;
-    for (int i = 0; i < m->recipe->count; i++)
+    for (int i = 0; i < rows_of(m, e); i++)
         held += (e->inputs[i]->bytes + 63) / 64 * 64;
-    const struct merge_method *method = m->recipe->method;
-    bool whole = method->whole_bytes && method->whole_bytes(&task->job) > 0;
-    task->action = held <= m->thread_bytes && !whole ? MERGE_HELD : MERGE_SPLIT;
+    if (!plan_grid(m, task, err)) return false;
+    size_t memory = memory_of(m, task);
+    bool small = memory <= (method->pooled ? 0 : MERGE_HELD_MEMORY);
+    task->action = held <= m->thread_bytes && small ? MERGE_HELD : MERGE_SPLIT;
     return true;
 }
 
-static bool plan_copy(const struct ig_merge *m, const struct entry *e, struct merge_task *task,
-                      struct ig_tensor *out, struct ig_err *err)
+static bool plan_copy(const struct ig_merge *m, const struct merge_entry *e,
+                      struct merge_task *task, struct ig_tensor *out, struct ig_err *err)
 {
     task->action = MERGE_COPY;
     task->source = copy_source(m, e);
     task->inputs = e->inputs;
     *out = *e->inputs[task->source];
-    out->name = e->first->name;
+    out->name = e->name;
     if (!ig_dtype_is_float(out->dtype) || !m->recipe->has_out_dtype) return true;
     return set_dtype(out, m->recipe->out_dtype, err);
+}
+
+/* What the rows of every slice are. */
+static bool list_rows(struct planner *p, struct ig_err *err)
+{
+    struct ig_merge *m = p->m;
+    const struct ig_recipe *r = m->recipe;
+    const int **models = ig_arena_array(&p->arena, (size_t)r->slice_count, sizeof *models);
+    const struct ig_slice **names =
+        ig_arena_array(&p->arena, (size_t)r->slice_count, sizeof *names);
+    if (!models || !names) return ig_err_nomem(err);
+    for (int i = 0; i < r->slice_count; i++) {
+        const struct recipe_slice *slice = r->slices + i;
+        int *own = ig_arena_array(&m->arena, (size_t)slice->count, sizeof *own);
+        struct ig_slice *called = ig_arena_array(&m->arena, (size_t)slice->count, sizeof *called);
+        if (!own || !called) return ig_err_nomem(err);
+        for (int row = 0; row < slice->count; row++) {
+            own[row] = slice->sources[row].model;
+            called[row] = r->models[own[row]].path;
+        }
+        models[i] = own;
+        names[i] = called;
+        if (slice->count > m->rows_max) m->rows_max = slice->count;
+    }
+    p->models = models;
+    p->names = names;
+    return true;
+}
+
+static bool plan_task(struct planner *p, const struct merge_entry *e, struct merge_task *task,
+                      struct ig_tensor *out, struct ig_err *err)
+{
+    const struct ig_merge *m = p->m;
+    const struct recipe_slice *slice = m->recipe->slices + e->slice;
+    *out = *e->first;
+    out->name = e->name;
+    task->rows = slice->count;
+    task->models = p->models[e->slice];
+    task->job = (struct merge_case){.tensor = out,
+                                    .models = slice->count,
+                                    .model_names = p->names[e->slice],
+                                    .base = slice->base,
+                                    .sign_ref = -1,
+                                    .numerics = IG_F32};
+    task->cell_elems = MERGE_CELL;
+    task->block_elems = IG_ROWS_BLOCK;
+    ig_arch_place(e->arch, out->name, &task->job.place);
+    return is_complete(m, e) ? plan_merge(p, e, task, out, err) : plan_copy(m, e, task, out, err);
 }
 
 static bool plan_tasks(struct planner *p, struct ig_err *err)
 {
     struct ig_merge *m = p->m;
-    const struct ig_recipe *r = m->recipe;
-    struct ig_map last = {0};
-    struct ig_slice *names = ig_arena_array(&m->arena, (size_t)r->count, sizeof *names);
     m->tensors = ig_arena_array(&m->arena, (size_t)p->count, sizeof *m->tensors);
     m->tasks = ig_arena_array(&m->arena, (size_t)p->count, sizeof *m->tasks);
-    bool ok = m->tensors && m->tasks && names;
-    if (!ok) return ig_err_nomem(err);
-    for (int i = 0; i < r->count; i++)
-        names[i] = r->models[i].path;
-    ok = count_layers(p, &last, err);
+    if (!m->tensors || !m->tasks) return ig_err_nomem(err);
     m->count = p->count;
-    for (int64_t i = 0; ok && i < p->count; i++) {
-        const struct entry *e = p->entries + i;
-        struct merge_task *task = m->tasks + i;
-        struct ig_tensor *out = m->tensors + i;
-        *out = *e->first;
-        task->job = (struct merge_case){.tensor = out,
-                                        .models = r->count,
-                                        .model_names = names,
-                                        .base = r->base,
-                                        .sign_ref = -1};
-        ig_arch_place(e->arch, out->name, &task->job.place);
-        ok = is_complete(m, e) ? plan_merge(p, e, task, out, &last, err)
-                               : plan_copy(m, e, task, out, err);
-        m->output_bytes += out->bytes;
+    for (int64_t i = 0; i < p->count; i++) {
+        if (!plan_task(p, p->entries + i, m->tasks + i, m->tensors + i, err)) return false;
+        m->output_bytes += m->tensors[i].bytes;
     }
-    ig_map_release(&last);
-    return ok;
+    return true;
 }
 
 /* ---- memory, fingerprint ---- */
@@ -389,15 +377,20 @@ static void size_memory(struct ig_merge *m)
     size_t largest = 0;
     for (int64_t i = 0; i < m->count; i++) {
         const struct merge_task *task = m->tasks + i;
-        size_t held = 0;
-        for (int k = 0; task->action == MERGE_HELD && k < m->recipe->count; k++)
+        size_t held = 0, *most = task->action == MERGE_HELD ? &m->held_bytes : &m->whole_bytes;
+        for (int k = 0; task->action == MERGE_HELD && k < task->rows; k++)
             held += (task->inputs[k]->bytes + 63) / 64 * 64;
         if (held > largest) largest = held;
-        if (task->action != MERGE_SPLIT || !method->whole_bytes) continue;
-        size_t whole = (size_t)method->whole_bytes(&task->job);
-        if (whole > m->whole_bytes) m->whole_bytes = whole;
+        if (task->cell_elems > m->cell_elems) m->cell_elems = task->cell_elems;
+        if (task->block_elems > m->block_elems) m->block_elems = task->block_elems;
+        if (task->action != MERGE_SPLIT && task->action != MERGE_HELD) continue;
+        size_t memory = memory_of(m, task);
+        if (memory > *most) *most = memory;
+        int64_t tallies = method->tallies ? method->tallies(&task->job) : 0;
+        if (tallies > m->tallies) m->tallies = tallies;
     }
-    size_t cell = (size_t)m->recipe->count * MERGE_CELL * sizeof(double);
+    m->block_elems = (m->block_elems + 15) / 16 * 16;
+    size_t cell = (size_t)(m->rows_max * m->cell_elems) * sizeof(double);
     m->thread_bytes = largest > cell ? largest : cell;
 }
 
@@ -432,13 +425,15 @@ static bool plan_all(struct planner *p, struct ig_err *err)
         return ig_err_set(err, IG_ERR_USAGE, "threads must be 0 to 1024");
     m->threads = m->job.threads ? m->job.threads : ig_core_count();
     m->thread_bytes = (size_t)memory / (size_t)m->threads;
-    m->donor = r->base >= 0 ? r->base : 0;
+    m->donor = r->base >= 0 ? r->base : r->slices[0].sources[0].model;
     for (int i = 0; i < r->count; i++) {
         if (!open_store(m, i, err)) return false;
         ig_store_warn(m->stores[i], p->watch);
     }
     if (!merge__params_new(r, &m->params, err)) return false;
-    if (!join_names(p, err) || !check_complete(p, err) || !plan_tasks(p, err)) return false;
+    if (!list_rows(p, err) || !merge__join(m, &p->arena, &p->entries, &p->count, err) ||
+        !check_complete(p, err) || !plan_tasks(p, err))
+        return false;
     if (m->count == 0) return ig_err_set(err, IG_ERR_DATA, "the models have no tensors");
     if (!merge__params_check_used(m->params, p->watch, err))
         return ig_err_within(err, "%s", r->name);
@@ -455,7 +450,6 @@ bool ig_merge_plan(const struct ig_merge_job *job, const struct ig_watch *watch,
     m->job = *job;
     struct planner p = {.m = m, .watch = watch, .notes = {.watch = watch}};
     bool ok = plan_all(&p, err);
-    ig_map_release(&p.by_name);
     ig_arena_release(&p.arena);
     if (!ok) {
         ig_merge_close(m);

@@ -10,13 +10,12 @@
 #define RECIPE_BYTES_MAX ((size_t)16 << 20)
 #define ARENA_BYTES_MAX  ((size_t)512 << 20)
 
-static const char *const top_keys[] = {"merge_method",      "models", "base_model",
-                                       "parameters",        "dtype",  "out_dtype",
-                                       "copy_missing_from", NULL};
-static const char *const model_keys[] = {"model", "parameters", NULL};
+static const char *const top_keys[] = {"merge_method", "models",      "slices",
+                                       "modules",      "base_model",  "parameters",
+                                       "dtype",        "out_dtype",   "copy_missing_from",
+                                       "numerics",     "random_seed", NULL};
 /* mergekit's, which this version does not do. */
-static const char *const later_keys[] = {"slices",    "modules",       "tokenizer_source",
-                                         "tokenizer", "chat_template", NULL};
+static const char *const later_keys[] = {"tokenizer_source", "tokenizer", "chat_template", NULL};
 
 static bool is_one_of(struct ig_slice text, const char *const *words)
 {
@@ -25,7 +24,7 @@ static bool is_one_of(struct ig_slice text, const char *const *words)
     return false;
 }
 
-static bool check_keys(const struct ig_yaml *map, const char *const *known, struct ig_err *err)
+bool merge__check_keys(const struct ig_yaml *map, const char *const *known, struct ig_err *err)
 {
     for (uint32_t i = 0; i < map->count; i++) {
         const struct ig_yaml *key = map->items[2 * i];
@@ -44,7 +43,7 @@ static bool check_keys(const struct ig_yaml *map, const char *const *known, stru
     return true;
 }
 
-static bool need_text(const struct ig_yaml *node, const char *what, struct ig_err *err)
+bool merge__need_text(const struct ig_yaml *node, const char *what, struct ig_err *err)
 {
     if (node->type == IG_YAML_LIST || node->type == IG_YAML_MAP || node->type == IG_YAML_NULL)
         return ig_yaml_fail(err, node, "%s must be text", what);
@@ -63,24 +62,24 @@ static bool fail_unsupported(const struct ig_yaml *at, const char *what, struct 
 
 /* A reference is a path, or {model: {path: PATH}}. mergekit's revision (@) and LoRA (+) forms are
  * taken for part of the path only when such a folder exists. */
-static bool read_reference(const struct ig_yaml *node, struct ig_slice *out, struct ig_err *err)
+static bool read_path(const struct ig_yaml *node, struct ig_slice *out, struct ig_err *err)
 {
     const struct ig_yaml *path = node;
     if (node->type == IG_YAML_MAP) {
         static const char *const outer[] = {"model", "lora", "override_architecture", NULL};
         static const char *const inner[] = {"path", "revision", NULL};
-        if (!check_keys(node, outer, err)) return false;
+        if (!merge__check_keys(node, outer, err)) return false;
         if (ig_yaml_get(node, "lora")) return fail_unsupported(node, "a LoRA", err);
         path = ig_yaml_get(node, "model");
         if (!path) return ig_yaml_fail(err, node, "a model reference needs 'model'");
         if (path->type == IG_YAML_MAP) {
-            if (!check_keys(path, inner, err)) return false;
+            if (!merge__check_keys(path, inner, err)) return false;
             if (ig_yaml_get(path, "revision")) return fail_unsupported(path, "a revision", err);
             path = ig_yaml_get(path, "path");
             if (!path) return ig_yaml_fail(err, node, "a model reference needs 'path'");
         }
     }
-    if (!need_text(path, "a model", err)) return false;
+    if (!merge__need_text(path, "a model", err)) return false;
     bool marked =
         memchr(path->text.ptr, '@', path->text.len) || memchr(path->text.ptr, '+', path->text.len);
     if (marked && !ig_path_exists(path->text.ptr))
@@ -96,52 +95,11 @@ static int find_model(const struct ig_recipe *r, struct ig_slice path)
     return -1;
 }
 
-static bool add_model(struct ig_recipe *r, const struct ig_yaml *node, struct ig_err *err)
+bool merge__read_reference(struct ig_recipe *r, const struct ig_yaml *node, int *out,
+                           struct ig_err *err)
 {
-    if (node->type != IG_YAML_MAP)
-        return ig_yaml_fail(err, node, "a model is written {model: PATH}");
-    if (!check_keys(node, model_keys, err)) return false;
-    const struct ig_yaml *reference = ig_yaml_get(node, "model");
-    const struct ig_yaml *parameters = ig_yaml_get(node, "parameters");
-    struct recipe_model m = {.node = reference, .parameters = parameters};
-    if (!reference) return ig_yaml_fail(err, node, "a model needs 'model'");
-    if (!read_reference(reference, &m.path, err)) return false;
-    if (find_model(r, m.path) >= 0)
-        return ig_yaml_fail(err, reference, "model '" IG_SLICE_FMT "' is listed twice",
-                            IG_SLICE_ARG(m.path));
-    if (r->count == MERGE_MODELS_MAX)
-        return ig_yaml_fail(err, reference, "more than %d models", MERGE_MODELS_MAX);
-    if (parameters && parameters->type == IG_YAML_NULL) m.parameters = NULL;
-    if (m.parameters && parameters->type != IG_YAML_MAP)
-        return ig_yaml_fail(err, parameters, "parameters must be a map");
-    r->models[r->count++] = m;
-    return true;
-}
-
-static bool read_models(struct ig_recipe *r, const struct ig_yaml *root, struct ig_err *err)
-{
-    const struct ig_yaml *list = ig_yaml_get(root, "models");
-    if (!list) return ig_yaml_fail(err, root, "the recipe needs 'models'");
-    if (list->type != IG_YAML_LIST || list->count == 0)
-        return ig_yaml_fail(err, list, "models must be a list of at least one model");
-    for (uint32_t i = 0; i < list->count; i++)
-        if (!add_model(r, list->items[i], err)) return false;
-    return true;
-}
-
-/* The base is an input; one that is not listed joins the list (mergekit does the same). Methods
- * that need a base have it as row 0. */
-static bool read_base(struct ig_recipe *r, const struct ig_yaml *root, struct ig_err *err)
-{
-    const struct ig_yaml *node = ig_yaml_get(root, "base_model");
-    bool first = r->method->base == MERGE_BASE_REQUIRED;
-    struct ig_slice path;
-    r->base = -1;
-    if (!node || node->type == IG_YAML_NULL) {
-        if (!first) return true;
-        return ig_yaml_fail(err, root, "merge_method %s needs a base_model", r->method->name);
-    }
-    if (!read_reference(node, &path, err)) return false;
+    struct ig_slice path = {0};
+    if (!read_path(node, &path, err)) return false;
     int at = find_model(r, path);
     if (at < 0) {
         if (r->count == MERGE_MODELS_MAX)
@@ -149,11 +107,17 @@ static bool read_base(struct ig_recipe *r, const struct ig_yaml *root, struct ig
         at = r->count++;
         r->models[at] = (struct recipe_model){.path = path, .node = node};
     }
-    r->base = first ? 0 : at;
-    if (!first) return true;
-    struct recipe_model base = r->models[at];
-    memmove(r->models + 1, r->models, (size_t)at * sizeof *r->models);
-    r->models[0] = base;
+    *out = at;
+    return true;
+}
+
+bool merge__read_parameters(const struct ig_yaml *map, const struct ig_yaml **out,
+                            struct ig_err *err)
+{
+    const struct ig_yaml *node = ig_yaml_get(map, "parameters");
+    if (!node || node->type == IG_YAML_NULL) return true;
+    if (node->type != IG_YAML_MAP) return ig_yaml_fail(err, node, "parameters must be a map");
+    *out = node;
     return true;
 }
 
@@ -162,7 +126,7 @@ static bool read_method(struct ig_recipe *r, const struct ig_yaml *root, struct 
     const char *names[MERGE_MODELS_MAX] = {NULL};
     const struct ig_yaml *node = ig_yaml_get(root, "merge_method");
     if (!node) return ig_yaml_fail(err, root, "the recipe needs 'merge_method'");
-    if (!need_text(node, "merge_method", err)) return false;
+    if (!merge__need_text(node, "merge_method", err)) return false;
     r->method = merge__method_find(node->text);
     if (r->method) return true;
     for (int i = 0; merge__methods[i] && i + 1 < MERGE_MODELS_MAX; i++)
@@ -178,25 +142,13 @@ static bool read_method(struct ig_recipe *r, const struct ig_yaml *root, struct 
     return false;
 }
 
-static bool check_count(const struct ig_recipe *r, const struct ig_yaml *root, struct ig_err *err)
-{
-    const struct merge_method *m = r->method;
-    const struct ig_yaml *list = ig_yaml_get(root, "models");
-    if (r->count >= m->models_min && r->count <= m->models_max) return true;
-    if (m->models_min == m->models_max)
-        return ig_yaml_fail(err, list, "%s takes exactly %d models; there are %d", m->name,
-                            m->models_min, r->count);
-    return ig_yaml_fail(err, list, "%s takes %d to %d models; there are %d", m->name, m->models_min,
-                        m->models_max, r->count);
-}
-
 static bool read_dtype(const struct ig_yaml *root, const char *key, bool *has, enum ig_dtype *out,
                        struct ig_err *err)
 {
     const struct ig_yaml *node = ig_yaml_get(root, key);
     *has = node && node->type != IG_YAML_NULL;
     if (!*has) return true;
-    if (!need_text(node, key, err)) return false;
+    if (!merge__need_text(node, key, err)) return false;
     struct ig_slice name = node->text;
     if (ig_slice_starts(name, "torch.")) name = ig_slice_make(name.ptr + 6, name.len - 6);
     bool known = ig_dtype_find(name, out);
@@ -220,10 +172,27 @@ static bool read_dtypes(struct ig_recipe *r, const struct ig_yaml *root, struct 
     return true;
 }
 
+/* numerics: float32 (the default) or mergekit; random_seed: a whole number. */
+static bool read_numbers(struct ig_recipe *r, const struct ig_yaml *root, struct ig_err *err)
+{
+    const struct ig_yaml *numerics = ig_yaml_get(root, "numerics");
+    const struct ig_yaml *seed = ig_yaml_get(root, "random_seed");
+    if (numerics && numerics->type != IG_YAML_NULL) {
+        r->stepwise = ig_slice_is(numerics->text, "mergekit");
+        if (!r->stepwise && !ig_slice_is(numerics->text, "float32"))
+            return ig_yaml_fail(err, numerics, "numerics may be float32 or mergekit");
+    }
+    if (!seed || seed->type == IG_YAML_NULL) return true;
+    if (seed->type != IG_YAML_INT)
+        return ig_yaml_fail(err, seed, "random_seed must be a whole number");
+    r->seed = seed->integer;
+    return true;
+}
+
 static bool add_copy_source(struct ig_recipe *r, const struct ig_yaml *node, struct ig_err *err)
 {
-    struct ig_slice path;
-    if (!read_reference(node, &path, err)) return false;
+    struct ig_slice path = {0};
+    if (!read_path(node, &path, err)) return false;
     int at = find_model(r, path);
     if (at < 0)
         return ig_yaml_fail(err, node,
@@ -248,19 +217,13 @@ static bool read_copy_sources(struct ig_recipe *r, const struct ig_yaml *root, s
 static bool read_root(struct ig_recipe *r, const struct ig_yaml *root, struct ig_err *err)
 {
     if (root->type != IG_YAML_MAP) return ig_yaml_fail(err, root, "a recipe is a map");
-    if (!check_keys(root, top_keys, err)) return false;
-    const struct ig_yaml *parameters = ig_yaml_get(root, "parameters");
-    if (parameters && parameters->type != IG_YAML_NULL) {
-        if (parameters->type != IG_YAML_MAP)
-            return ig_yaml_fail(err, parameters, "parameters must be a map");
-        r->parameters = parameters;
-    }
-    if (!read_method(r, root, err) || !read_models(r, root, err) || !read_base(r, root, err) ||
-        !check_count(r, root, err) || !read_dtypes(r, root, err) ||
-        !read_copy_sources(r, root, err))
+    if (!merge__check_keys(root, top_keys, err)) return false;
+    if (!merge__read_parameters(root, &r->parameters, err) || !read_method(r, root, err) ||
+        !merge__read_slices(r, root, err) || !read_dtypes(r, root, err) ||
+        !read_numbers(r, root, err) || !read_copy_sources(r, root, err))
         return false;
-    struct merge_params
-        *params; /* unknown parameters and bad values show before a model is opened */
+    /* unknown parameters and bad values show before a model is opened */
+    struct merge_params *params;
     if (!merge__params_new(r, &params, err)) return false;
     merge__params_free(params);
     return true;

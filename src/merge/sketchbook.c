@@ -18,6 +18,21 @@
 #define SKETCH_BYTES_MAX ((size_t)4 << 30)
 #define WORKING_NAME     "sketchbook.partial"
 
+void merge__put_real(struct ig_json_writer *w, const char *key, double value)
+{
+    ig_json_key(w, key);
+    ig_json_put_real(w, value);
+}
+
+void merge__put_reals(struct ig_json_writer *w, const char *key, const double *values, int count)
+{
+    ig_json_key(w, key);
+    ig_json_open(w, '[');
+    for (int i = 0; i < count; i++)
+        ig_json_put_real(w, values[i]);
+    ig_json_close(w, ']');
+}
+
 struct merge_sketch {
     const struct ig_merge *m;
     pthread_mutex_t lock;
@@ -127,7 +142,7 @@ static void write_line(const struct merge_sketch *s, int64_t index, const void *
         ig_json_put_null(&w);
     if (!state) {
         ig_json_key(&w, "copied");
-        ig_json_put_text(&w, s->m->recipe->models[task->source].path);
+        ig_json_put_text(&w, s->m->recipe->models[task->models[task->source]].path);
     } else if (method->trace) {
         method->trace(&task->job, state, &w);
     }

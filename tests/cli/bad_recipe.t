@@ -3,7 +3,7 @@ Broken recipes: line and column, and what to do.
   $ recipe() { printf '%b' "$1" > r.yaml; ingot merge r.yaml out; }
   $ models='models:\n  - model: fx/models/anvil\n  - model: fx/models/lantern\n'
   $ recipe "merge_method: yoyo\n$models"
-  ingot merge: r.yaml: line 1, column 15: unknown merge_method 'yoyo'; there are: linear, slerp, yoyo_fusion
+  ingot merge: r.yaml: line 1, column 15: unknown merge_method 'yoyo'; there are: linear, passthrough, slerp, yoyo_fusion
   [1]
   $ recipe "merge_method: linear\nmodel:\n  - model: a\n"
   ingot merge: r.yaml: line 2, column 1: unknown key 'model'; did you mean 'models'?
@@ -33,7 +33,32 @@ Broken recipes: line and column, and what to do.
   ingot merge: r.yaml: line 1, column 1: merge_method slerp needs a base_model
   [1]
   $ recipe "merge_method: linear\nslices: []\n"
-  ingot merge: r.yaml: line 2, column 1: 'slices' is not supported by this version yet
+  ingot merge: r.yaml: line 2, column 9: slices must be a list of at least one slice
+  [1]
+  $ pass='merge_method: passthrough\nslices:\n'
+  $ recipe "$pass  - sources: [{model: fx/models/anvil, layer_range: [1, 9]}]\n"
+  ingot merge: r.yaml: line 3, column 53: layer_range [1, 9]: model 'fx/models/anvil' has 4 layers
+  [1]
+  $ recipe "$pass  - sources: [{model: fx/models/anvil, layer_range: [1, 1]}]\n"
+  ingot merge: r.yaml: line 3, column 53: layer_range [1, 1] has no layer in it
+  [1]
+  $ recipe "$pass  - sources: [{model: fx/models/anvil}]\n"
+  ingot merge: r.yaml: line 3, column 15: a source needs layer_range: [first, end]
+  [1]
+  $ recipe "$pass  - sources: [{model: fx/models/anvil, layer_range: [0, 1]}, {model: fx/models/lantern, layer_range: [0, 1]}]\n"
+  ingot merge: r.yaml: line 3, column 14: passthrough takes exactly 1 model; there are 2
+  [1]
+  $ recipe "merge_method: slerp\nbase_model: fx/models/base\nslices:\n  - sources: [{model: fx/models/anvil, layer_range: [0, 2]}, {model: fx/models/lantern, layer_range: [0, 1]}]\n"
+  ingot merge: r.yaml: line 4, column 102: 1 layers beside 2 of the first source
+  [1]
+  $ recipe "merge_method: slerp\nbase_model: fx/models/base\nslices:\n  - sources: [{model: fx/models/anvil, layer_range: [0, 1]}, {model: fx/models/lantern, layer_range: [0, 1]}]\n"
+  ingot merge: r.yaml: line 4, column 14: the base_model 'fx/models/base' must be a source
+  [1]
+  $ recipe "merge_method: linear\nmodules:\n  vision_tower: {models: []}\n"
+  ingot merge: r.yaml: line 3, column 3: module 'vision_tower': only 'default', the whole model, is supported
+  [1]
+  $ recipe "${pass}models: []\n"
+  ingot merge: r.yaml: line 2, column 8: a recipe has one of models, slices and modules
   [1]
   $ recipe "merge_method: linear\n${models}parameters: {weight: 1}\ntokenizer_source: union\n"
   ingot merge: r.yaml: line 6, column 1: 'tokenizer_source' is not supported by this version yet

@@ -232,13 +232,32 @@ static void score_two(struct ig_model *with, const char *tasks, int64_t limit, s
     ig_eval_close(set);
 }
 
-static void order_and_threads_do_not_matter(void **state)
+static void score_in_batches(const char *tasks, int64_t batch, struct seen *seen)
+{
+    struct ig_eval_set *set;
+    struct ig_eval_tokens *tokens;
+    struct ig_eval_result results[2];
+    struct ig_eval_job job = {.data = fixture_tasks, .tasks = tasks, .limit = ITEMS};
+    check_ok(ig_eval_open(&job, &set, &err), &err);
+    check_ok(ig_eval_tokens_new(set, tokenizer, 512, &tokens, &err), &err);
+    struct ig_eval_scoring how = {
+        .tokens = tokens, .batch = batch, .on_item = keep_item, .user = seen};
+    check_ok(ig_eval_score_as(set, model, &how, results, &err), &err);
+    ig_eval_tokens_free(tokens);
+    ig_eval_close(set);
+}
+
+static void order_batch_and_threads_do_not_matter(void **state)
 {
     (void)state;
     static struct seen one, other, threads;
     struct ig_model *second;
     score_two(model, "piqa,arc_easy", ITEMS, &one);
     score_two(model, "arc_easy,piqa", ITEMS, &other);
+    assert_memory_equal(&one, &other, sizeof one);
+    score_in_batches("piqa,arc_easy", 1, &other);
+    assert_memory_equal(&one, &other, sizeof one);
+    score_in_batches("arc_easy,piqa", 150, &other);
     assert_memory_equal(&one, &other, sizeof one);
     check_ok(ig_model_open(fixture_model, 3, &second, &err), &err);
     score_two(second, "piqa,arc_easy", ITEMS, &threads);
@@ -389,7 +408,7 @@ int main(void)
         cmocka_unit_test(shots_are_the_harness),
         cmocka_unit_test(mlx_style_is_mlx),
         cmocka_unit_test(long_rows_are_cut_on_the_left),
-        cmocka_unit_test(order_and_threads_do_not_matter),
+        cmocka_unit_test(order_batch_and_threads_do_not_matter),
         cmocka_unit_test(runs_can_be_stopped),
         cmocka_unit_test(sha256_is_sha256),
         cmocka_unit_test(files_are_the_harness),

@@ -118,11 +118,18 @@ static void linear_and_slerp_agree_with_mergekit(void **state)
     run_cases("mergekit");
 }
 
+static void slices_agree_with_mergekit(void **state)
+{
+    (void)state;
+    run_cases("slices");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(yoyo_agrees_with_the_author),
         cmocka_unit_test(linear_and_slerp_agree_with_mergekit),
+        cmocka_unit_test(slices_agree_with_mergekit),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

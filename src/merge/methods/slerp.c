@@ -54,10 +54,11 @@ static double norm(double square)
 }
 
 /* Rows are a and b - a. */
-static bool solve(const struct merge_case *job, void *state, int round, const double *pairs,
-                  float *whole, struct ig_pool *pool, struct ig_err *err)
+static bool solve(const struct merge_case *job, void *state, int round,
+                  const struct merge_totals *totals, struct ig_err *err)
 {
-    (void)round, (void)whole, (void)pool, (void)err;
+    (void)round, (void)err;
+    const double *pairs = totals->sums;
     struct state *s = state;
     double t = ((const struct options *)job->options)->t;
     double aa = pairs[IG_ROWS_PAIR(0, 0)], ad = pairs[IG_ROWS_PAIR(1, 0)];

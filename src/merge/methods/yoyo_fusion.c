@@ -115,8 +115,9 @@ static bool check(struct merge_case *job, struct merge_notes *notes, struct ig_e
     return true;
 }
 
-static int64_t whole_bytes(const struct merge_case *job)
+static int64_t memory_bytes(const struct merge_case *job, int64_t cells)
 {
+    (void)cells;
     if (!is_boosted(job)) return 0;
     return merge__polar_bytes(job->tensor->shape[0], job->tensor->shape[1]);
 }
@@ -168,12 +169,18 @@ static void combine(const struct merge_block *b, const struct yoyo_state *s, con
     b->ops->combine(parts, c, k + 1, b->count, out);
 }
 
+/* The block's part of the tensor that a boost holds in memory, or NULL. */
+static float *whole_of(const struct merge_block *b)
+{
+    return b->memory ? (float *)b->memory + b->first : NULL;
+}
+
 static void reduce(const struct merge_block *b, const void *state, int round,
                    double (*out)[IG_ROWS_LANES])
 {
     const struct yoyo_state *s = state;
     int k = b->job->models;
-    float *scratch = b->spare[k];
+    float *scratch = b->spare[k], *whole = whole_of(b);
     if (round == 0) {
         b->ops->gram(b->rows, k, b->count, out);
     } else if (s->pass == PASS_MEDIAN) {
@@ -184,21 +191,22 @@ static void reduce(const struct merge_block *b, const void *state, int round,
         b->ops->gram(parts, k + 1, b->count, out);
     } else if (s->pass == PASS_RESIDUAL) {
         combine(b, s, s->c_residual, scratch);
-        memcpy(b->whole, scratch, (size_t)b->whole_count * sizeof *scratch);
+        memcpy(whole, scratch, (size_t)b->elems * sizeof *scratch);
     } else {
         combine(b, s, s->c_center, scratch);
-        for (int64_t i = 0; i < b->whole_count; i++)
-            b->whole[i] = scratch[i] += b->whole[i];
+        for (int64_t i = 0; i < b->elems; i++)
+            whole[i] = scratch[i] += whole[i];
         b->ops->gram((const float *const[]){scratch}, 1, b->count, out);
     }
 }
 
 /* ---- solve and map ---- */
 
-static bool solve(const struct merge_case *job, void *state, int round, const double *pairs,
-                  float *whole, struct ig_pool *pool, struct ig_err *err)
+static bool solve(const struct merge_case *job, void *state, int round,
+                  const struct merge_totals *totals, struct ig_err *err)
 {
     struct yoyo_state *s = state;
+    const double *pairs = totals->sums;
     if (round == 0) {
         s->boosted = is_boosted(job);
         yoyo__solve_gram(job, s, pairs);
@@ -206,7 +214,8 @@ static bool solve(const struct merge_case *job, void *state, int round, const do
         yoyo__solve_median(job, s, pairs);
     } else if (s->pass == PASS_RESIDUAL) {
         s->pass = PASS_NORM;
-        return merge__boost(whole, job->tensor->shape[0], job->tensor->shape[1], pool, err);
+        return merge__boost(totals->memory, job->tensor->shape[0], job->tensor->shape[1],
+                            totals->pool, err);
     } else {
         yoyo__scale_output(job, s, pairs[0]);
         s->pass = PASS_END;
@@ -221,8 +230,9 @@ static void map(const struct merge_block *b, const void *state, float *out)
         combine(b, s, s->c, out);
         return;
     }
-    for (int64_t i = 0; i < b->whole_count; i++)
-        out[i] = (float)s->factor * b->whole[i];
+    const float *whole = whole_of(b);
+    for (int64_t i = 0; i < b->elems; i++)
+        out[i] = (float)s->factor * whole[i];
 }
 
 const struct merge_method merge__yoyo_fusion = {
@@ -237,7 +247,8 @@ const struct merge_method merge__yoyo_fusion = {
     .base = MERGE_BASE_INPUT,
     .state_bytes = sizeof(struct yoyo_state),
     .check = check,
-    .whole_bytes = whole_bytes,
+    .pooled = true,
+    .memory_bytes = memory_bytes,
     .rows = rows,
     .sums = sums,
     .reduce = reduce,

@@ -4,21 +4,6 @@
 
 #include <math.h>
 
-static void put_reals(struct ig_json_writer *w, const char *key, const double *values, int count)
-{
-    ig_json_key(w, key);
-    ig_json_open(w, '[');
-    for (int i = 0; i < count; i++)
-        ig_json_put_real(w, values[i]);
-    ig_json_close(w, ']');
-}
-
-static void put_real(struct ig_json_writer *w, const char *key, double value)
-{
-    ig_json_key(w, key);
-    ig_json_put_real(w, value);
-}
-
 static void put_matrix(struct ig_json_writer *w, const char *key, const double *values,
                        int rows_count, int columns, int step)
 {
@@ -69,9 +54,9 @@ static void put_shares(const struct merge_case *job, const struct yoyo_state *s,
         c[i] = s->factor * weight / s->rho[i];
         sum += s->e[i];
     }
-    put_reals(w, "c", c, k);
+    merge__put_reals(w, "c", c, k);
     if (delta) return;
-    put_real(w, "c_center", s->factor * (1 - sum));
+    merge__put_real(w, "c_center", s->factor * (1 - sum));
 }
 
 void yoyo__trace(const struct merge_case *job, const void *state, struct ig_json_writer *w)
@@ -86,14 +71,14 @@ void yoyo__trace(const struct merge_case *job, const void *state, struct ig_json
     ig_json_put_text(w, ig_slice_of(yoyo__centers[yoyo__center(job)]));
     ig_json_key(w, "variant");
     ig_json_put_text(w, ig_slice_of(yoyo__variants[o->variant]));
-    put_reals(w, "r", s->r, k);
-    put_reals(w, "norm", s->norm, k);
+    merge__put_reals(w, "r", s->r, k);
+    merge__put_reals(w, "norm", s->norm, k);
     put_cosines(job, s, w);
-    put_reals(w, "distance", distance, k);
-    if (!yoyo__is_median_center(job)) put_reals(w, "center_weights", s->beta, k);
+    merge__put_reals(w, "distance", distance, k);
+    if (!yoyo__is_median_center(job)) merge__put_reals(w, "center_weights", s->beta, k);
     ig_json_key(w, "iterations");
     ig_json_put_int(w, s->iterations);
-    put_reals(w, "singular", s->singular, s->rank);
+    merge__put_reals(w, "singular", s->singular, s->rank);
     ig_json_key(w, "rank");
     ig_json_put_int(w, s->rank);
     ig_json_key(w, "directions");
@@ -102,10 +87,10 @@ void yoyo__trace(const struct merge_case *job, const void *state, struct ig_json
         ig_json_put_int(w, s->direction[n]);
     ig_json_close(w, ']');
     put_matrix(w, "w", s->w, k, s->kept, k);
-    put_reals(w, "g", s->g, s->center_only ? 0 : k);
-    put_reals(w, "z", s->z, s->kept);
-    put_real(w, "p", s->p);
-    put_real(w, "lambda", s->lambda);
-    put_real(w, "alpha", s->alpha);
+    merge__put_reals(w, "g", s->g, s->center_only ? 0 : k);
+    merge__put_reals(w, "z", s->z, s->kept);
+    merge__put_real(w, "p", s->p);
+    merge__put_real(w, "lambda", s->lambda);
+    merge__put_real(w, "alpha", s->alpha);
     put_shares(job, s, w);
 }

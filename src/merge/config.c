@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * config — the donor's config.json, made true for what is written: element types, and with slices
+ * the number of layers and everything that it lists layer by layer. */
+#include "merge/merge_internal.h"
+
+#include <stdio.h>
+
+/* Of a text model in a vision-language one. */
+const struct ig_json *merge__text_config(const struct ig_json *config)
+{
+    const struct ig_json *inner = ig_json_get(config, "text_config");
+    return inner && inner->type == IG_JSON_OBJECT ? inner : config;
+}
+
+static const char *const layer_keys[] = {"num_hidden_layers", "n_layer", "num_layers", "n_layers",
+                                         NULL};
+
+int64_t merge__config_layers(const struct ig_json *config)
+{
+    int64_t layers;
+    const struct ig_json *text = merge__text_config(config);
+    for (int i = 0; layer_keys[i]; i++)
+        if (ig_json_int(ig_json_get(text, layer_keys[i]), &layers) && layers >= 0) return layers;
+    return -1;
+}
+
+/* ---- editing ---- */
+
+/* A copy that may be edited. JSON depth is capped by the parser. */
+static bool copy_tree(const struct ig_json *node, /* NOLINT(misc-no-recursion) */
+                      struct ig_arena *arena, struct ig_json *out, struct ig_err *err)
+{
+    *out = *node;
+    if (node->type != IG_JSON_OBJECT && node->type != IG_JSON_ARRAY) return true;
+    out->items = ig_arena_array(arena, node->count, sizeof *out->items);
+    if (!out->items) return ig_err_nomem(err);
+    for (uint32_t i = 0; i < node->count; i++)
+        if (!copy_tree(&node->items[i], arena, &out->items[i], err)) return false;
+    return true;
+}
+
+static struct ig_json *find_member(const struct ig_json *object, const char *key)
+{
+    struct ig_json *found = NULL;
+    for (uint32_t i = 0; object->type == IG_JSON_OBJECT && i < object->count; i++)
+        if (ig_slice_is(object->items[i].key, key)) found = &object->items[i];
+    return found;
+}
+
+static bool put_value(struct ig_json *member, struct ig_json value)
+{
+    value.key = member->key;
+    *member = value;
+    return true;
+}
+
+static bool set_int(struct ig_json *member, int64_t value, struct ig_arena *arena,
+                    struct ig_err *err)
+{
+    char digits[24];
+    snprintf(digits, sizeof digits, "%lld", (long long)value);
+    struct ig_slice text = ig_arena_copy(arena, ig_slice_of(digits));
+    if (!text.ptr) return ig_err_nomem(err);
+    return put_value(member, (struct ig_json){.type = IG_JSON_NUMBER, .text = text});
+}
+
+/* ---- element types ---- */
+
+static bool is_dtype_key(struct ig_slice key)
+{
+    return ig_slice_is(key, "torch_dtype") || ig_slice_is(key, "dtype");
+}
+
+/* Also of nested configs. */
+static void set_dtype(struct ig_json *node, const char *dtype) /* NOLINT(misc-no-recursion) */
+{
+    if (node->type != IG_JSON_OBJECT) return;
+    for (uint32_t i = 0; i < node->count; i++) {
+        set_dtype(&node->items[i], dtype);
+        if (is_dtype_key(node->items[i].key) && node->items[i].type == IG_JSON_STRING)
+            node->items[i].text = ig_slice_of(dtype);
+    }
+}
+
+/* ---- layers ---- */
+
+/* Lists with one item for each layer. */
+static const char *const layer_lists[] = {"layer_types",     "layers_block_type", "no_rope_layers",
+                                          "mlp_layer_types", "moe_layer_freq",    NULL};
+/* Lists of layer numbers. */
+static const char *const layer_numbers[] = {"mlp_only_layers", "full_attn_idxs", NULL};
+
+/* What layer l of the output has in its own model's list; the donor's where that has none. */
+static const struct ig_json *item_of(const struct ig_merge *m, int64_t l, const char *key)
+{
+    const struct merge_layer *from = m->layers + l;
+    const struct ig_json *own = ig_store_config(m->stores[from->model]);
+    const struct ig_json *list = ig_json_get(merge__text_config(own), key);
+    if (!list || list->type != IG_JSON_ARRAY)
+        list = ig_json_get(merge__text_config(ig_store_config(m->stores[m->donor])), key);
+    if (!list || list->type != IG_JSON_ARRAY || from->layer >= list->count) return NULL;
+    return &list->items[from->layer];
+}
+
+static bool rebuild_list(const struct ig_merge *m, struct ig_json *member, const char *key,
+                         struct ig_arena *arena, struct ig_err *err)
+{
+    struct ig_json *items = ig_arena_array(arena, (size_t)m->layer_count, sizeof *items);
+    if (!items) return ig_err_nomem(err);
+    for (int64_t l = 0; l < m->layer_count; l++) {
+        const struct ig_json *item = item_of(m, l, key);
+        if (!item) return true; /* not a list by layer after all */
+        items[l] = *item;
+    }
+    return put_value(member, (struct ig_json){
+                                 .type = IG_JSON_ARRAY,
+                                 .count = (uint32_t)m->layer_count,
+                                 .items = items,
+                             });
+}
+
+static bool lists_layer(const struct ig_merge *m, int64_t l, const char *key)
+{
+    const struct ig_json *own = ig_store_config(m->stores[m->layers[l].model]);
+    const struct ig_json *list = ig_json_get(merge__text_config(own), key);
+    int64_t number;
+    for (uint32_t i = 0; list && list->type == IG_JSON_ARRAY && i < list->count; i++)
+        if (ig_json_int(&list->items[i], &number) && number == m->layers[l].layer) return true;
+    return false;
+}
+
+static bool rebuild_numbers(const struct ig_merge *m, struct ig_json *member, const char *key,
+                            struct ig_arena *arena, struct ig_err *err)
+{
+    struct ig_json *items = ig_arena_array(arena, (size_t)m->layer_count, sizeof *items);
+    uint32_t count = 0;
+    if (!items) return ig_err_nomem(err);
+    for (int64_t l = 0; l < m->layer_count; l++)
+        if (lists_layer(m, l, key) && !set_int(&items[count++], l, arena, err)) return false;
+    return put_value(member,
+                     (struct ig_json){.type = IG_JSON_ARRAY, .count = count, .items = items});
+}
+
+static bool set_layers(const struct ig_merge *m, struct ig_json *text, struct ig_arena *arena,
+                       struct ig_err *err)
+{
+    int64_t before = merge__config_layers(text), window;
+    struct ig_json *member;
+    for (int i = 0; layer_keys[i]; i++)
+        if ((member = find_member(text, layer_keys[i])) &&
+            !set_int(member, m->layer_count, arena, err))
+            return false;
+    /* Layers from here on have a sliding window, where there is one: none, usually. */
+    member = find_member(text, "max_window_layers");
+    if (ig_json_int(member, &window) && window >= before &&
+        !set_int(member, m->layer_count, arena, err))
+        return false;
+    for (int i = 0; layer_lists[i]; i++) {
+        member = find_member(text, layer_lists[i]);
+        if (member && member->type == IG_JSON_ARRAY && member->count == before &&
+            !rebuild_list(m, member, layer_lists[i], arena, err))
+            return false;
+    }
+    for (int i = 0; layer_numbers[i]; i++) {
+        member = find_member(text, layer_numbers[i]);
+        if (member && member->type == IG_JSON_ARRAY && member->count > 0 &&
+            !rebuild_numbers(m, member, layer_numbers[i], arena, err))
+            return false;
+    }
+    return true;
+}
+
+bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
+                        const struct ig_json **out, struct ig_err *err)
+{
+    const struct ig_json *donor = ig_store_config(m->stores[m->donor]);
+    *out = donor;
+    if (!donor || donor->type != IG_JSON_OBJECT) return true;
+    struct ig_json *copy = ig_arena_new(arena, sizeof *copy);
+    if (!copy) return ig_err_nomem(err);
+    if (!copy_tree(donor, arena, copy, err)) return false;
+    struct ig_json *text = find_member(copy, "text_config");
+    if (!text || text->type != IG_JSON_OBJECT) text = copy;
+    if (m->recipe->has_out_dtype) set_dtype(copy, ig_dtype_torch_name(m->recipe->out_dtype));
+    if (m->layers && !set_layers(m, text, arena, err)) return false;
+    *out = copy;
+    return true;
+}
