@@ -51,7 +51,7 @@ static bool advance(struct run *run, int64_t items, uint64_t bytes, struct ig_er
 static uint64_t input_bytes(const struct merge_task *task)
 {
     uint64_t bytes = 0;
-    for (int i = 0; i < task->rows; i++)
+    for (int i = 0; task->action != MERGE_TWIN && i < task->rows; i++)
         if (task->inputs[i]) bytes += task->inputs[i]->bytes;
     return bytes;
 }
@@ -115,10 +115,45 @@ static bool read_cell(const struct run *run, const struct merge_worker *w, struc
     return true;
 }
 
+/* ---- where a task's values go ---- */
+
+static int target_count(const struct run *run, int64_t index)
+{
+    const struct merge_task *task = &run->m->tasks[index];
+    return task->targets ? task->target_count : 1;
+}
+
+static struct merge_target target_at(const struct run *run, int64_t index, int i)
+{
+    const struct merge_task *task = &run->m->tasks[index];
+    return task->targets ? task->targets[i] : (struct merge_target){index, 1};
+}
+
+static bool sinks_want(const struct run *run, int64_t index)
+{
+    for (int i = 0; i < run->m->output_count; i++)
+        if (run->m->outputs[i].sink.wants(run->m->outputs[i].sink.self, index)) return true;
+    return false;
+}
+
+static bool is_wanted(const struct run *run, int64_t index)
+{
+    for (int i = 0; i < target_count(run, index); i++)
+        if (sinks_want(run, target_at(run, index, i).index)) return true;
+    return false;
+}
+
+static bool is_traced(const struct run *run, int64_t index)
+{
+    for (int i = 0; run->sketch && i < target_count(run, index); i++)
+        if (!merge__sketch_has(run->sketch, target_at(run, index, i).index)) return false;
+    return true;
+}
+
 /* Hands a chunk, in the output's dtype, to every sink that wants it. A cast may take another type:
  * the same rounding, one after the other, as when the steps are run one by one. */
-static bool put(const struct run *run, struct merge_worker *w, int64_t index,
-                const struct merge_cell *cell, const void *data, struct ig_err *err)
+static bool put_one(const struct run *run, struct merge_worker *w, int64_t index,
+                    const struct merge_cell *cell, const void *data, struct ig_err *err)
 {
     const struct ig_tensor *t = &run->m->tensors[index];
     for (int i = 0; i < run->m->output_count; i++) {
@@ -132,16 +167,22 @@ static bool put(const struct run *run, struct merge_worker *w, int64_t index,
     return true;
 }
 
-static bool is_wanted(const struct run *run, int64_t index)
+static bool put(const struct run *run, struct merge_worker *w, int64_t index,
+                const struct merge_cell *cell, const void *data, struct ig_err *err)
 {
-    for (int i = 0; i < run->m->output_count; i++)
-        if (run->m->outputs[i].sink.wants(run->m->outputs[i].sink.self, index)) return true;
-    return false;
+    enum ig_dtype dtype = run->m->tensors[index].dtype;
+    for (int i = 0; i < target_count(run, index); i++) {
+        struct merge_target to = target_at(run, index, i);
+        if (!sinks_want(run, to.index)) continue;
+        const void *own = data;
+        if (to.scale != 1) own = merge__rescale(&run->e, w, data, cell->count, dtype, to.scale);
+        if (!put_one(run, w, to.index, cell, own, err)) return false;
+    }
+    return true;
 }
 
 /* The tensor is whole: its line in the sketchbook first, then the journals. */
-static bool finish_tensor(const struct run *run, int64_t index, const void *state,
-                          struct ig_err *err)
+static bool finish_one(const struct run *run, int64_t index, const void *state, struct ig_err *err)
 {
     if (run->sketch && !merge__sketch_has(run->sketch, index) &&
         !merge__sketch_add(run->sketch, index, state, err))
@@ -150,6 +191,14 @@ static bool finish_tensor(const struct run *run, int64_t index, const void *stat
         const struct ig_sink *sink = &run->m->outputs[i].sink;
         if (sink->wants(sink->self, index) && !sink->done(sink->self, index, err)) return false;
     }
+    return true;
+}
+
+static bool finish_tensor(const struct run *run, int64_t index, const void *state,
+                          struct ig_err *err)
+{
+    for (int i = 0; i < target_count(run, index); i++)
+        if (!finish_one(run, target_at(run, index, i).index, state, err)) return false;
     return true;
 }
 
@@ -293,9 +342,9 @@ static bool run_small(void *user, int thread, int64_t index, struct ig_err *err)
     struct merge_worker *w = &run->workers[thread];
     index += run->first_task;
     const struct merge_task *task = &run->m->tasks[index];
-    bool traced = !run->sketch || merge__sketch_has(run->sketch, index);
     bool ok = true;
-    if (!traced || is_wanted(run, index))
+    if (task->action == MERGE_TWIN) return advance(run, 1, 0, err);
+    if (!is_traced(run, index) || is_wanted(run, index))
         ok = task->action == MERGE_HELD ? merge_held(run, w, index, err)
                                         : copy_tensor(run, w, index, err);
     if (!ok) return within(run, index, err);
@@ -359,9 +408,8 @@ static bool run_split(struct run *run, int64_t index, struct ig_err *err)
     const struct merge_task *task = &run->m->tasks[index];
     const struct merge_method *method = run->m->recipe->method;
     int64_t cells = merge__cell_count(task);
-    bool traced = !run->sketch || merge__sketch_has(run->sketch, index);
     uint64_t bytes = input_bytes(task);
-    if (traced && !is_wanted(run, index)) return advance(run, 1, bytes, err);
+    if (is_traced(run, index) && !is_wanted(run, index)) return advance(run, 1, bytes, err);
     run->index = index;
     memset(run->state, 0, method->state_bytes);
     if (run->memory) memset(run->memory, 0, memory_of(run, task));

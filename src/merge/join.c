@@ -49,16 +49,15 @@ static int compare_layers(const void *a, const void *b)
 }
 
 /* Where the layer's number stands: the first all-digit component after the prefix. */
-static void find_digits(struct model_tensor *t, size_t at)
+static void find_digits(struct ig_slice name, size_t at, size_t *digits, size_t *rest)
 {
-    struct ig_slice name = t->tensor->name;
     while (at < name.len) {
         size_t end = at;
         while (end < name.len && name.ptr[end] >= '0' && name.ptr[end] <= '9')
             end++;
         if (end > at && (end == name.len || name.ptr[end] == '.')) {
-            t->digits = at;
-            t->rest = end;
+            *digits = at;
+            *rest = end;
             return;
         }
         while (at < name.len && name.ptr[at] != '.')
@@ -83,7 +82,7 @@ static bool index_model(struct joiner *j, int model, struct ig_err *err)
         ig_arch_place(arch, t->tensor->name, &place);
         t->layer = place.layer;
         t->role = place.role;
-        if (t->layer >= 0) find_digits(t, place.prefix.len);
+        if (t->layer >= 0) find_digits(t->tensor->name, place.prefix.len, &t->digits, &t->rest);
         if (t->layer >= index->layers) index->layers = t->layer + 1;
     }
     int64_t said = merge__config_layers(ig_store_config(store));
@@ -121,17 +120,27 @@ static struct ig_slice key_of(struct ig_arena *arena, struct ig_slice name)
     return ig_slice_make(key, name.len - skip);
 }
 
-static struct ig_slice renumbered(struct ig_arena *arena, const struct model_tensor *t,
-                                  int64_t layer)
+static struct ig_slice with_number(struct ig_arena *arena, struct ig_slice name, size_t digits,
+                                   size_t rest, int64_t number)
 {
-    struct ig_slice name = t->tensor->name;
-    if (layer == t->layer) return name;
     size_t room = name.len + 24;
     char *text = ig_arena_new(arena, room);
     if (!text) return (struct ig_slice){0};
-    int n = snprintf(text, room, "%.*s%lld%.*s", (int)t->digits, name.ptr, (long long)layer,
-                     (int)(name.len - t->rest), name.ptr + t->rest);
+    int n = snprintf(text, room, "%.*s%lld%.*s", (int)digits, name.ptr, (long long)number,
+                     (int)(name.len - rest), name.ptr + rest);
     return ig_slice_make(text, (size_t)n);
+}
+
+bool merge__renumber(struct ig_arena *arena, struct merge_entry *e, int64_t layer,
+                     struct ig_err *err)
+{
+    if (layer == e->layer) return true;
+    struct ig_slice name = with_number(arena, e->name, e->digits, e->rest, layer);
+    if (!name.ptr) return ig_err_nomem(err);
+    e->rest = e->rest + name.len - e->name.len;
+    e->name = name;
+    e->layer = layer;
+    return true;
 }
 
 static bool new_entry(struct joiner *j, int slice, struct ig_slice name, const struct ig_tensor *t,
@@ -140,8 +149,17 @@ static bool new_entry(struct joiner *j, int slice, struct ig_slice name, const s
     IG_ASSERT(j->count < j->room);
     struct merge_entry *e = j->entries + j->count++;
     size_t rows = (size_t)j->m->recipe->slices[slice].count;
-    *e =
-        (struct merge_entry){.name = name, .slice = slice, .first = t, .arch = j->arch, .t = place};
+    struct ig_place where;
+    ig_arch_place(j->arch, name, &where);
+    *e = (struct merge_entry){.name = name,
+                              .slice = slice,
+                              .first = t,
+                              .arch = j->arch,
+                              .t = place,
+                              .layer = where.layer,
+                              .group = j->count - 1,
+                              .scale = 1};
+    if (where.layer >= 0) find_digits(name, where.prefix.len, &e->digits, &e->rest);
     e->inputs = ig_arena_array(&j->m->arena, rows, sizeof *e->inputs);
     return e->inputs || ig_err_nomem(err);
 }
@@ -279,7 +297,9 @@ static bool join_row(struct joiner *j, int slice, int row, int64_t layer_first, 
         const struct model_tensor *t = index->list + i;
         int64_t at = t->layer - s->first;
         double place = layers > 1 ? (double)at / (double)(layers - 1) : 1;
-        struct ig_slice name = renumbered(&j->m->arena, t, layer_first + at);
+        struct ig_slice name = t->tensor->name;
+        if (layer_first != s->first)
+            name = with_number(&j->m->arena, name, t->digits, t->rest, layer_first + at);
         if (!add_tensor(j, slice, row, name, t->tensor, place, err)) return false;
     }
     return true;
@@ -365,6 +385,7 @@ bool merge__join(struct ig_merge *m, struct ig_arena *arena, struct merge_entry 
     }
     ok = ok && (m->recipe->ranged ? join_ranged(&j, err) : join_whole(&j, err));
     ig_map_release(&j.by_name);
+    ok = ok && merge__expand(m, arena, &j.entries, &j.count, err);
     if (!ok) return false;
     if (j.count) qsort(j.entries, (size_t)j.count, sizeof *j.entries, compare_entries);
     *entries = j.entries;

@@ -35,7 +35,7 @@ static struct sizes sizes_of(const struct ig_merge *m)
                       .tallies = aligned((size_t)m->tallies * sizeof(uint64_t)),
                       .state = aligned(m->recipe->method->state_bytes),
                       .held = aligned(m->held_bytes)};
-    s.total = s.raw + 2 * s.cell + s.row * (2 * k + 2) + s.lanes + s.tallies + s.state + s.held;
+    s.total = s.raw + 3 * s.cell + s.row * (2 * k + 2) + s.lanes + s.tallies + s.state + s.held;
     return s;
 }
 
@@ -62,6 +62,8 @@ bool merge__worker_new(const struct ig_merge *m, struct merge_worker *out, struc
     out->raw = (unsigned char *)at;
     at += s.raw;
     out->cell = (unsigned char *)at;
+    at += s.cell;
+    out->scaled = (unsigned char *)at;
     at += s.cell;
     out->recast = (unsigned char *)at;
     at += s.cell;
@@ -235,6 +237,23 @@ const void *merge__recast(const struct merge_engine *e, struct merge_worker *w, 
         ig_convert_from_f32(&e->convert, to, w->out, w->recast + (size_t)at * out, n);
     }
     return w->recast;
+}
+
+const void *merge__rescale(const struct merge_engine *e, struct merge_worker *w, const void *data,
+                           int64_t count, enum ig_dtype dtype, float scale)
+{
+    size_t size = ig_dtype_bytes(dtype);
+    const float *row = w->out;
+    for (int64_t at = 0; at < count; at += IG_ROWS_BLOCK) {
+        int64_t n = count - at < IG_ROWS_BLOCK ? count - at : IG_ROWS_BLOCK;
+        const unsigned char *source = data;
+        ig_convert_to_f32(&e->convert, dtype, source + (size_t)at * size, w->out, n);
+        for (int64_t i = n; i < padded(n); i++)
+            w->out[i] = 0;
+        e->rows.combine(&row, &scale, 1, padded(n), w->out);
+        ig_convert_from_f32(&e->convert, dtype, w->out, w->scaled + (size_t)at * size, n);
+    }
+    return w->scaled;
 }
 
 int64_t merge__count_nonfinite(const struct merge_engine *e, struct merge_worker *w,

@@ -50,6 +50,7 @@ struct ig_recipe {
     bool stepwise;                  /* numerics: mergekit */
     int64_t seed;                   /* random_seed */
     enum ig_dtype dtype, out_dtype; /* inputs are rounded to dtype; out_dtype is written */
+    struct recipe_expand *expand;   /* or NULL */
     int copy_from[MERGE_MODELS_MAX], copy_count; /* copy_missing_from, in the order to try */
 };
 
@@ -69,6 +70,15 @@ IG_MUST_CHECK bool merge__read_parameters(const struct ig_yaml *map, const struc
 /* models, slices or modules, and base_model. */
 IG_MUST_CHECK bool merge__read_slices(struct ig_recipe *r, const struct ig_yaml *root,
                                       struct ig_err *err);
+
+/* ---- expand.c ---- */
+
+struct merge_entry;
+IG_MUST_CHECK bool merge__read_expand(struct ig_recipe *r, const struct ig_yaml *root,
+                                      struct ig_err *err);
+/* Puts the copies of a layer among the entries, when the recipe asks for them. */
+IG_MUST_CHECK bool merge__expand(struct ig_merge *m, struct ig_arena *arena,
+                                 struct merge_entry **entries, int64_t *count, struct ig_err *err);
 
 /* ---- params.c ---- */
 
@@ -112,6 +122,13 @@ enum merge_action {
     MERGE_IDENTICAL, /* not numbers that merge: must be the same in all inputs, then copied */
     MERGE_HELD,      /* all inputs fit one thread's buffer: read once */
     MERGE_SPLIT,     /* cells that threads share; read once for every round and for the map */
+    MERGE_TWIN,      /* written with the tensor that it is a copy of */
+};
+
+/* One tensor of the output that a task's values go to. */
+struct merge_target {
+    int64_t index;
+    float scale; /* of the values, once they are rounded */
 };
 
 struct merge_task {
@@ -120,6 +137,9 @@ struct merge_task {
     const int *models;               /* K: which of the recipe's models each row is of */
     const struct ig_tensor **inputs; /* K; those of a copy may be NULL but for source */
     int source;
+    const struct merge_target *targets; /* NULL: its own tensor, as it is */
+    int target_count;
+    int64_t twin; /* of MERGE_TWIN: the task that writes it */
     struct merge_common common;
     struct merge_case job;
     int64_t cell_elems, block_elems; /* of the grid on which it is worked */
@@ -184,7 +204,15 @@ struct merge_entry {
     const struct ig_tensor *first;   /* the donor's, or the first row's that has it */
     const struct ig_arch *arch;      /* for sorting */
     double t;
+    int64_t layer;       /* of the output; -1: in none */
+    size_t digits, rest; /* where its number stands in the name, and what follows it */
+    int64_t group;       /* the same for the copies of one tensor */
+    int twin;            /* which copy it is; 0: the tensor itself */
+    double scale;        /* of what was merged */
 };
+/* Gives the entry's name another layer's number. */
+IG_MUST_CHECK bool merge__renumber(struct ig_arena *arena, struct merge_entry *e, int64_t layer,
+                                   struct ig_err *err);
 /* In the order in which the model declares its tensors; in the arena. */
 IG_MUST_CHECK bool merge__join(struct ig_merge *m, struct ig_arena *arena,
                                struct merge_entry **entries, int64_t *count, struct ig_err *err);
@@ -242,6 +270,7 @@ void merge__sketch_close(struct merge_sketch *sketch);
 struct merge_worker {
     unsigned char *raw;    /* thread_bytes */
     unsigned char *cell;   /* one cell of output, in its dtype */
+    unsigned char *scaled; /* the same, times a target's scale */
     unsigned char *recast; /* the same in a cast's dtype */
     float *rows[MERGE_MODELS_MAX];
     float *spare[MERGE_MODELS_MAX + 1];
@@ -282,6 +311,9 @@ bool merge__map_cell(const struct merge_engine *e, struct merge_worker *w,
 /* A cell's numbers in another dtype; valid until the next call. */
 const void *merge__recast(const struct merge_engine *e, struct merge_worker *w, const void *data,
                           int64_t count, enum ig_dtype from, enum ig_dtype to);
+/* A cell's numbers times a factor, rounded again; valid until the next call. */
+const void *merge__rescale(const struct merge_engine *e, struct merge_worker *w, const void *data,
+                           int64_t count, enum ig_dtype dtype, float scale);
 /* How many of an input's values in the cell are NaN or infinite. */
 int64_t merge__count_nonfinite(const struct merge_engine *e, struct merge_worker *w,
                                const struct merge_cell *cell, int input);

@@ -355,6 +355,56 @@ static bool plan_task(struct planner *p, const struct merge_entry *e, struct mer
     return is_complete(m, e) ? plan_merge(p, e, task, out, err) : plan_copy(m, e, task, out, err);
 }
 
+/* The copies of tensor `parent`, which are all in the same group. */
+static bool plan_copies(struct planner *p, int64_t parent, const int64_t *members, int64_t count,
+                        struct ig_err *err)
+{
+    struct ig_merge *m = p->m;
+    struct merge_target *targets = ig_arena_array(&m->arena, (size_t)count, sizeof *targets);
+    if (!targets) return ig_err_nomem(err);
+    for (int64_t i = 0; i < count; i++) {
+        const struct merge_entry *e = p->entries + members[i];
+        bool scales = ig_dtype_is_float(m->tensors[parent].dtype);
+        targets[i] = (struct merge_target){members[i], scales ? (float)e->scale : 1};
+        if (members[i] == parent) continue;
+        m->tensors[members[i]] = m->tensors[parent];
+        m->tensors[members[i]].name = e->name;
+        struct merge_task *twin = m->tasks + members[i];
+        *twin = m->tasks[parent];
+        twin->action = MERGE_TWIN;
+        twin->twin = parent;
+        twin->job.tensor = m->tensors + members[i];
+        ig_arch_place(e->arch, e->name, &twin->job.place);
+    }
+    m->tasks[parent].targets = targets;
+    m->tasks[parent].target_count = (int)count;
+    return true;
+}
+
+static bool plan_twins(struct planner *p, struct ig_err *err)
+{
+    int64_t copies = 0;
+    for (int64_t i = 0; i < p->count; i++)
+        if (p->entries[i].twin >= copies) copies = p->entries[i].twin + 1;
+    /* by group and copy; -1 where there is none */
+    int64_t *members =
+        ig_arena_array(&p->arena, (size_t)p->count * (size_t)copies, sizeof *members);
+    if (!members) return ig_err_nomem(err);
+    memset(members, -1, (size_t)p->count * (size_t)copies * sizeof *members);
+    for (int64_t i = 0; i < p->count; i++)
+        members[p->entries[i].group * copies + p->entries[i].twin] = i;
+    for (int64_t g = 0; g < p->count; g++) {
+        const int64_t *own = members + g * copies;
+        bool scaled = own[0] >= 0 && p->entries[own[0]].scale != 1;
+        int64_t count = 1;
+        while (count < copies && own[count] >= 0)
+            count++;
+        if (own[0] >= 0 && (count > 1 || scaled) && !plan_copies(p, own[0], own, count, err))
+            return false;
+    }
+    return true;
+}
+
 static bool plan_tasks(struct planner *p, struct ig_err *err)
 {
     struct ig_merge *m = p->m;
@@ -362,10 +412,13 @@ static bool plan_tasks(struct planner *p, struct ig_err *err)
     m->tasks = ig_arena_array(&m->arena, (size_t)p->count, sizeof *m->tasks);
     if (!m->tensors || !m->tasks) return ig_err_nomem(err);
     m->count = p->count;
-    for (int64_t i = 0; i < p->count; i++) {
-        if (!plan_task(p, p->entries + i, m->tasks + i, m->tensors + i, err)) return false;
+    for (int64_t i = 0; i < p->count; i++)
+        if (p->entries[i].twin == 0 &&
+            !plan_task(p, p->entries + i, m->tasks + i, m->tensors + i, err))
+            return false;
+    if (m->recipe->expand && !plan_twins(p, err)) return false;
+    for (int64_t i = 0; i < p->count; i++)
         m->output_bytes += m->tensors[i].bytes;
-    }
     return true;
 }
 

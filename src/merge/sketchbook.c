@@ -140,11 +140,20 @@ static void write_line(const struct merge_sketch *s, int64_t index, const void *
         ig_json_put_int(&w, task->job.place.layer);
     else
         ig_json_put_null(&w);
-    if (!state) {
+    if (task->action == MERGE_TWIN) {
+        ig_json_key(&w, "copy_of");
+        ig_json_put_text(&w, s->m->tensors[task->twin].name);
+    } else if (!state) {
         ig_json_key(&w, "copied");
         ig_json_put_text(&w, s->m->recipe->models[task->models[task->source]].path);
     } else if (method->trace) {
         method->trace(&task->job, state, &w);
+    }
+    const struct merge_task *own = task->action == MERGE_TWIN ? &s->m->tasks[task->twin] : task;
+    for (int i = 0; i < own->target_count; i++) {
+        if (own->targets[i].index != index || own->targets[i].scale == 1) continue;
+        ig_json_key(&w, "expand_scale");
+        ig_json_put_real(&w, (double)own->targets[i].scale);
     }
     ig_json_close(&w, '}');
 }

@@ -56,6 +56,7 @@ static const char *const recipes[] = {
     "merge_method: yoyo_fusion\n" THREE "parameters: {variant: '2026-01', matrix_boost: true}\n",
     "merge_method: yoyo_fusion\nmodels: [{model: {0}}, {model: {3}}]\n",
     "merge_method: linear\n" THREE "parameters: {weight: [0.5, 1]}\ndtype: bfloat16\n",
+    "merge_method: yoyo_fusion\n" THREE "expand: {copies: 3, scales: {up_proj: [1, 0.5, 0]}}\n",
 };
 
 static void assert_same_file(const char *a, const char *b)

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "merging.h"
+#include "recipes.h"
+
+static bool describe(const struct ig_merge *merge, bool json, struct ig_err *err)
+{
+    struct ig_buf text = {0};
+    bool ok = ig_merge_describe(merge, json, &text, err) && ig_buf_ok(&text, err);
+    if (ok) fwrite(text.data, 1, text.len, stdout);
+    if (ok && text.len && text.data[text.len - 1] != '\n') fputc('\n', stdout);
+    ig_buf_release(&text);
+    return ok;
+}
+
+bool cli_merging_run(const struct cli_merging *args, const struct ig_recipe *recipe,
+                     const char *out, bool json, const struct ig_watch *watch, struct ig_err *err)
+{
+    bool ok = false;
+    struct cli_recipes quantize = {0};
+    struct ig_merge *merge = NULL;
+    struct ig_job_report report = {0};
+    if (!cli_recipes_open(args->quantize, true, &quantize, err)) goto done;
+    struct ig_merge_job job = {
+        .recipe = recipe,
+        .out = out,
+        .quantize = cli_recipes_view(&quantize),
+        .quantize_count = quantize.count,
+        .threads = (int)args->threads,
+        .memory_bytes = args->memory,
+        .trace = args->trace,
+        .resume = args->resume,
+        .force = args->force,
+    };
+    if (!ig_merge_plan(&job, watch, &merge, err)) goto done;
+    if (args->dry_run)
+        ok = describe(merge, json, err);
+    else
+        ok = ig_merge_run(merge, watch, &report, err) && cli_print_report(&report, out, json, err);
+done:
+    ig_merge_close(merge);
+    cli_recipes_release(&quantize);
+    return ok;
+}
