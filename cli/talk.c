@@ -21,6 +21,7 @@ bool talk_open(const char *model, const struct talk_options *options, bool raw, 
 {
     *talk = (struct talk){.options = *options, .to = stdout};
     const struct ig_model_options how = {.threads = (int)options->threads,
+                                         .exact = options->exact,
                                          .rope_as_mlx = options->rope == 1};
     bool ok = ig_model_open_as(model, &how, &talk->model, err) &&
               ig_tokenizer_open(model, &talk->tokenizer, err) &&
@@ -189,10 +190,10 @@ void talk_print_rates(const struct talk *talk)
     char peak[32];
     fprintf(stderr,
             "prompt: %lld tokens, %.1f tokens/s; generation: %lld tokens, %.1f tokens/s; "
-            "peak memory %s\n",
+            "peak memory %s; %s\n",
             (long long)r->prompt_tokens,
             r->prompt_seconds > 0 ? (double)r->prompt_tokens / r->prompt_seconds : 0,
             (long long)r->tokens,
             r->generation_seconds > 0 ? (double)r->tokens / r->generation_seconds : 0,
-            cli_bytes(talk_peak_bytes(), peak));
+            cli_bytes(talk_peak_bytes(), peak), ig_model_arithmetic(talk->model));
 }

@@ -10,7 +10,7 @@
 struct talk_options {
     int64_t tokens_max, top_k, seed, threads, context;
     double temperature, top_p, min_p, repetition_penalty;
-    bool thinking;
+    bool thinking, exact;
     int rope; /* of talk_ropes */
 };
 extern const char *const talk_ropes[]; /* "as-config", "as-mlx-lm" */
@@ -24,6 +24,7 @@ extern const char *const talk_ropes[]; /* "as-config", "as-mlx-lm" */
     IG_OPT_REAL(T, talk.repetition_penalty, "repetition-penalty", 0, "R", "1", 0.01, 100, "over the last 20 tokens; 1: off"), \
     IG_OPT_INT(T, talk.seed, "seed", 0, "N", "0", 0, 0, "same seed, same text"),                    \
     IG_OPT_FLAG_ON(T, talk.thinking, "thinking", 0, "ask the template for a reply without thinking"), \
+    IG_OPT_FLAG(T, talk.exact, "exact", 0, "f32 arithmetic: slower, and the same on every processor up to rounding"), \
     IG_OPT_INT(T, talk.context, "context", 0, "N", "0", 0, 1e9, "tokens to make room for; 0: the model's own"), \
     IG_OPT_CHOICE(T, talk.rope, "rope", 0, talk_ropes, "as-config", "as-mlx-lm: without the scaling that it ignores"), \
     IG_OPT_INT(T, talk.threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core")

@@ -6,7 +6,12 @@
  *        nothing is allocated per token.
  * Threads: weights are read-only, but the sessions of a model share its threads: one call at a time
  *        into all of them together.
- * Numbers: f32 activations times dequantised weights (w = s q + b in f32), sums in f32. */
+ * Numbers: exact arithmetic is f32 activations times dequantised weights (w = s q + b in f32), sums
+ * in f32. Fast arithmetic, which is taken unless ig_model_options.exact is set, rounds the
+ * activations of large matrices to bf16 (bf16 weights) or, group by group, to int8 (packed
+ * weights), where the processor multiplies these faster: docs/performance.md says what that costs.
+ * Matrices under 512 columns or 256 rows, f32 and f16 weights, and everything but matrices are
+ * always exact. */
 #pragma once
 #include "ingot/arch.h"
 #include "ingot/store.h"
@@ -20,12 +25,15 @@ IG_MUST_CHECK bool ig_model_open(const char *path, int threads, struct ig_model 
                                  struct ig_err *err);
 struct ig_model_options {
     int threads;
+    bool exact;       /* f32 arithmetic throughout, see Numbers above */
     bool rope_as_mlx; /* scale RoPE as mlx-lm does, which ignores rope_scaling in some families;
                          else as config.json says and transformers does */
 };
 IG_MUST_CHECK bool ig_model_open_as(const char *path, const struct ig_model_options *options,
                                     struct ig_model **out, struct ig_err *err);
 void ig_model_close(struct ig_model *model);
+/* The kernels and arithmetic in use, in words: for logs and result files. */
+const char *ig_model_arithmetic(const struct ig_model *model);
 const struct ig_model_shape *ig_model_shape(const struct ig_model *model);
 /* Token ids that end a reply: generation_config.json, else config.json. */
 const int32_t *ig_model_eos(const struct ig_model *model, size_t *count);

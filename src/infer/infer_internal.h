@@ -7,6 +7,7 @@
 #include "ingot/infer.h"
 #include "tensor/kernels/convert.h"
 #include "tensor/kernels/matmul.h"
+#include "tensor/kernels/narrow.h"
 #include "tensor/kernels/neural.h"
 
 /* Rows of a prompt that go through the layers together. 512 rows make the unpacking of a block of
@@ -18,6 +19,10 @@
 #define INFER_FEATURES 64
 /* Columns of W unpacked at a time: 64 x 256 floats stay in the second-level cache. */
 #define INFER_DEPTH 256
+/* Smaller matrices are multiplied in f32 always: there is little to gain, and the models that tests
+ * compare with others stay exact. */
+#define INFER_NARROW_COLS 512
+#define INFER_NARROW_ROWS 256
 /* Keys of one block of attention; blocks start at multiples of it whatever the batch, so that
  * results do not depend on how a prompt is cut. */
 #define INFER_KEYS 256
@@ -53,7 +58,11 @@ struct ig_model {
     struct ig_arena arena; /* layers, norms, biases, rope */
     struct ig_pool *pool;
     struct ig_model_shape shape;
+    enum ig_isa isa;
+    bool exact;          /* f32 arithmetic throughout */
+    char arithmetic[64]; /* in words */
     struct ig_matmul_ops matmul;
+    struct ig_narrow_ops narrow;
     struct ig_neural_ops neural;
     struct ig_convert_ops convert;
     struct infer_layer *layers;
@@ -68,8 +77,8 @@ struct ig_model {
 
 /* What one thread needs for itself. */
 struct infer_lane {
-    float *weights; /* FEATURES x (DEPTH + pad): a block of W, unpacked */
-    float *results; /* FEATURES x rows: y^T */
+    float *weights; /* FEATURES x (DEPTH + pad): a block of W, unpacked; or one packed narrow */
+    float *results; /* FEATURES x rows: y^T; narrow: y */
     float *scores;  /* KEYS x lanes */
     float *queries; /* head_dim x lanes */
     float *mixed;   /* head_dim x lanes */
@@ -115,7 +124,7 @@ struct ig_session {
     int32_t *expert_first;                /* experts + 2: where each begins among the entries */
     float *gathered, *expert_out, *mixed; /* rows_max x hidden */
     float *operand;                       /* INFER_MATVEC_ROWS rows for matvec */
-    float *packed;                        /* x in tiles */
+    float *packed;                        /* x in tiles, of f32 or narrow */
     float *logits;                        /* vocab */
     float *partial; /* scoring: max and sum for each row and block of the vocabulary */
     float *wanted;  /* scoring: each target's logit; rows_max targets at a time */
@@ -140,6 +149,8 @@ struct infer_product {
  * for few rows, so that a row's result does not depend on how many there are. */
 void infer__linear(struct ig_session *s, const struct infer_product *products, int count,
                    const float *x, int64_t rows, bool exact);
+/* How a matrix is multiplied: NONE in f32. */
+enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matrix *w);
 /* Log-probabilities of up to rows_max targets, without storing a row of logits. */
 struct infer_target {
     int32_t row, token;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * linear — y = x W^T over all threads.
+ * linear — y = x W^T over all threads; in f32, or, for large matrices where the processor can and
+ * the model was not opened to be exact, in narrow types (tensor/kernels/narrow.h).
  *
  * Few rows: matvec. Threads take runs of W's rows from one counter; each is read once for all rows
  * of x while it is in the cache.
@@ -10,7 +11,9 @@
  *     x tile   256 x 48   streamed; a row of x is a lane
  *     y^T      64 x rows  [tile][feature][lane], accumulates over the depth
  *
- * Then y^T is transposed into y, or, for scores, reduced at once. */
+ * Then y^T is transposed into y, or, for scores, reduced at once.
+ * In narrow types a block of W is packed over all its columns, and tiles of 6 rows of x are
+ * multiplied by it, straight into y. */
 #include "infer/infer_internal.h"
 
 #include <math.h>
@@ -28,6 +31,7 @@ struct job {
     int64_t unit[PRODUCTS_MAX];      /* rows of W in one task */
     const float *x, *operands[PRODUCTS_MAX];
     int64_t rows, cols;
+    enum ig_narrow kind;
     const struct infer_scores *scores; /* NULL: store y */
     atomic_llong next;
 };
@@ -68,15 +72,29 @@ static void run_matvec(void *user, int thread, int threads)
         const struct ig_matrix *w = product->w;
         for (int64_t r = 0; r < job->rows; r++) {
             const float *operand = job->operands[p] + r * ig_matmul_operand_floats(w->cols);
-            job->s->model->matmul.matvec(w, operand, first, count,
-                                         product->y + r * w->rows + first);
+            float *y = product->y + r * w->rows + first;
+            if (infer__narrow(job->s->model, w) == IG_NARROW_INT8)
+                job->s->model->narrow.matvec(w, operand, first, count, y);
+            else
+                job->s->model->matmul.matvec(w, operand, first, count, y);
             add_bias(product, r, first, count);
         }
     }
 }
 
-static bool same_operand(const struct ig_matrix *a, const struct ig_matrix *b)
+enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matrix *w)
 {
+    if (model->exact || w->cols < INFER_NARROW_COLS || w->rows < INFER_NARROW_ROWS)
+        return IG_NARROW_NONE;
+    enum ig_narrow kind = ig_narrow_kind(w);
+    bool there = kind == IG_NARROW_INT8 ? model->narrow.int8 : model->narrow.bf16;
+    return there ? kind : IG_NARROW_NONE;
+}
+
+static bool same_operand(const struct ig_model *model, const struct ig_matrix *a,
+                         const struct ig_matrix *b)
+{
+    if (infer__narrow(model, a) != infer__narrow(model, b)) return false;
     return a->packing == b->packing && a->bits == b->bits && a->group == b->group;
 }
 
@@ -90,12 +108,16 @@ static void few_rows(struct job *job)
         int64_t unit = CHUNK_BYTES / (int64_t)ig_matmul_row_bytes(w) / 8 * 8;
         job->unit[p] = unit < 8 ? 8 : unit;
         job->operands[p] = operand;
-        if (p > 0 && same_operand(w, job->products[p - 1].w)) {
+        if (p > 0 && same_operand(job->s->model, w, job->products[p - 1].w)) {
             job->operands[p] = job->operands[p - 1];
             continue;
         }
+        bool narrow = infer__narrow(job->s->model, w) == IG_NARROW_INT8;
         for (int64_t r = 0; r < job->rows; r++, operand += floats)
-            ops->prepare(w, job->x + r * job->cols, operand);
+            if (narrow)
+                job->s->model->narrow.prepare(w, job->x + r * job->cols, operand);
+            else
+                ops->prepare(w, job->x + r * job->cols, operand);
     }
 }
 
@@ -164,7 +186,7 @@ static int64_t vocab_blocks(const struct ig_session *s)
 static void find_targets(const struct job *job, const float *results, int64_t first, int64_t count)
 {
     struct ig_session *s = job->s;
-    int64_t lanes = s->model->matmul.lanes;
+    int64_t lanes = job->kind == IG_NARROW_NONE ? s->model->matmul.lanes : 1;
     for (int64_t t = 0; t < job->scores->count; t++) {
         int64_t n = job->scores->targets[t].token - first, r = job->scores->targets[t].row;
         if (n < 0 || n >= count) continue;
@@ -226,6 +248,76 @@ static void run_tiles(void *user, int thread, int threads)
     }
 }
 
+/* ---- many rows, narrow ---- */
+
+static void run_pack_narrow(void *user, int thread, int threads)
+{
+    struct job *job = user;
+    const struct ig_matrix *w = job->products[0].w;
+    size_t bytes = ig_narrow_x_bytes(job->cols);
+    int64_t tiles = (job->rows + IG_NARROW_ROWS - 1) / IG_NARROW_ROWS;
+    for (int64_t t = thread; t < tiles; t += threads) {
+        int64_t first = t * IG_NARROW_ROWS, rows = job->rows - first;
+        job->s->model->narrow.pack_x(job->kind, w->group, job->x + first * job->cols, job->cols,
+                                     (int)(rows < IG_NARROW_ROWS ? rows : IG_NARROW_ROWS),
+                                     (unsigned char *)job->s->packed + (size_t)t * bytes);
+    }
+}
+
+/* All results of up to 64 rows of W, into y or, for scores, the thread's buffer. */
+static void narrow_results(const struct job *job, const struct infer_lane *lane,
+                           const struct infer_product *p, int64_t first, int64_t count)
+{
+    const struct ig_narrow_ops *ops = &job->s->model->narrow;
+    const unsigned char *x = (const unsigned char *)job->s->packed;
+    const struct ig_matrix *w = p->w;
+    size_t bytes = ig_narrow_x_bytes(w->cols);
+    int64_t step = job->scores ? INFER_FEATURES : w->rows;
+    float *y = job->scores ? lane->results : p->y + first;
+    ops->pack_w(w, first, count, lane->weights);
+    for (int64_t r = 0; r < job->rows; r += IG_NARROW_ROWS, x += bytes) {
+        int64_t rows = job->rows - r < IG_NARROW_ROWS ? job->rows - r : IG_NARROW_ROWS;
+        ops->tile(&(struct ig_narrow_tile){.kind = job->kind,
+                                           .x = x,
+                                           .w = lane->weights,
+                                           .y = y + r * step,
+                                           .cols = w->cols,
+                                           .step = step,
+                                           .group = w->group,
+                                           .rows = (int)rows,
+                                           .features = (int)count});
+        for (int64_t i = 0; !job->scores && i < rows; i++)
+            add_bias(p, r + i, first, count);
+    }
+}
+
+static void reduce_narrow(const struct job *job, const struct infer_lane *lane, int64_t first,
+                          int64_t count)
+{
+    const struct ig_neural_ops *ops = &job->s->model->neural;
+    int64_t blocks = vocab_blocks(job->s);
+    float *out = job->s->partial + first / INFER_FEATURES * 2; /* [row][block] */
+    find_targets(job, lane->results, first, count);
+    for (int64_t r = 0; r < job->rows; r++) {
+        float *y = lane->results + r * INFER_FEATURES, max = ops->max(y, count);
+        out[2 * r * blocks] = max;
+        out[2 * r * blocks + 1] = ops->exp_sum(y, count, max);
+    }
+}
+
+static void run_narrow(void *user, int thread, int threads)
+{
+    (void)threads;
+    struct job *job = user;
+    const struct infer_lane *lane = &job->s->lanes[thread];
+    int p;
+    int64_t first, count;
+    while (take(job, &p, &first, &count)) {
+        narrow_results(job, lane, &job->products[p], first, count);
+        if (job->scores) reduce_narrow(job, lane, first, count);
+    }
+}
+
 static void plan_tasks(struct job *job)
 {
     for (int p = 0; p < job->count; p++)
@@ -233,13 +325,27 @@ static void plan_tasks(struct job *job)
             job->tasks[p] + (job->products[p].w->rows + job->unit[p] - 1) / job->unit[p];
 }
 
-static void many_rows(struct job *job)
+/* Products that take x in the same form go together. */
+static void many_rows(const struct job *all)
 {
-    for (int p = 0; p < job->count; p++)
-        job->unit[p] = INFER_FEATURES;
-    plan_tasks(job);
-    ig_pool_all(job->s->model->pool, run_pack, job);
-    ig_pool_all(job->s->model->pool, run_tiles, job);
+    const struct ig_model *model = all->s->model;
+    for (int p = 0, end; p < all->count; p = end) {
+        struct job job = *all;
+        job.products += p;
+        job.kind = infer__narrow(model, job.products->w);
+        for (end = p + 1; end < all->count; end++) {
+            const struct ig_matrix *w = all->products[end].w;
+            if (infer__narrow(model, w) != job.kind) break;
+            if (job.kind == IG_NARROW_INT8 && w->group != job.products->w->group) break;
+        }
+        job.count = end - p;
+        for (int i = 0; i < job.count; i++)
+            job.unit[i] = INFER_FEATURES;
+        plan_tasks(&job);
+        bool narrow = job.kind != IG_NARROW_NONE;
+        ig_pool_all(model->pool, narrow ? run_pack_narrow : run_pack, &job);
+        ig_pool_all(model->pool, narrow ? run_narrow : run_tiles, &job);
+    }
 }
 
 void infer__linear(struct ig_session *s, const struct infer_product *products, int count,

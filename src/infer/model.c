@@ -14,6 +14,7 @@
 #include "base/file.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define EOS_MAX              64
@@ -136,12 +137,29 @@ done:
     return ok;
 }
 
+/* What the head and one matrix of a layer are multiplied in: others are of the same kind, or of one
+ * of these two. */
+static void describe_arithmetic(struct ig_model *model)
+{
+    enum ig_narrow layer = infer__narrow(model, &model->layers[0].q);
+    enum ig_narrow head = infer__narrow(model, &model->head);
+    bool pairs = layer == IG_NARROW_BF16 || head == IG_NARROW_BF16;
+    bool bytes = layer == IG_NARROW_INT8 || head == IG_NARROW_INT8;
+    const char *what = pairs && bytes ? "bf16 and int8 activations"
+                       : pairs        ? "bf16 activations"
+                       : bytes        ? "int8 activations"
+                                      : "exact f32";
+    snprintf(model->arithmetic, sizeof model->arithmetic, "%s kernels, %s", ig_isa_name(model->isa),
+             what);
+}
+
 static bool open_parts(struct ig_model *model, const char *path,
                        const struct ig_model_options *options, struct ig_err *err)
 {
-    enum ig_isa isa;
-    if (!ig_isa_pick(&isa, err) || !ig_store_open(path, &model->store, err)) return false;
+    if (!ig_isa_pick(&model->isa, err) || !ig_store_open(path, &model->store, err)) return false;
+    enum ig_isa isa = model->isa;
     IG_OPS_FILL(matmul, &model->matmul, isa);
+    ig_narrow_fill(&model->narrow, isa);
     IG_OPS_FILL(neural, &model->neural, isa);
     IG_OPS_FILL(convert, &model->convert, isa);
     const struct ig_json *config = ig_store_config(model->store);
@@ -156,6 +174,8 @@ static bool open_parts(struct ig_model *model, const char *path,
     if (!arch->shape(config, &model->shape, err) || !infer__load(model, err)) return false;
     if (options->rope_as_mlx) rope_as_mlx(arch, &model->shape);
     if (!make_ropes(model, err) || !load_eos(model, err)) return false;
+    model->exact = options->exact;
+    describe_arithmetic(model);
     model->pool = ig_pool_new(options->threads, err);
     return model->pool != NULL;
 }
@@ -190,6 +210,11 @@ void ig_model_close(struct ig_model *model)
 const struct ig_model_shape *ig_model_shape(const struct ig_model *model)
 {
     return &model->shape;
+}
+
+const char *ig_model_arithmetic(const struct ig_model *model)
+{
+    return model->arithmetic;
 }
 
 const int32_t *ig_model_eos(const struct ig_model *model, size_t *count)

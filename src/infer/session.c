@@ -39,13 +39,24 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static int64_t widest_inner(const struct ig_model_shape *m)
+{
+    return larger(larger(m->intermediate, m->moe_intermediate), m->shared_intermediate);
+}
+
+static int64_t widest_row(const struct ig_model_shape *m)
+{
+    return larger(larger(m->hidden, m->heads * m->head_dim), widest_inner(m));
+}
+
 static void carve_lane(struct carver *c, const struct ig_session *s, int64_t rows,
                        struct infer_lane *lane)
 {
     const struct ig_model_shape *m = &s->model->shape;
-    int64_t lanes = s->model->matmul.lanes;
+    int64_t lanes = s->model->matmul.lanes, f32 = INFER_FEATURES * (INFER_DEPTH + 16);
+    int64_t narrow = (int64_t)(ig_narrow_w_bytes(widest_row(m)) / sizeof(float)) + 1;
     struct infer_lane l = {
-        .weights = carve(c, INFER_FEATURES, INFER_DEPTH + 16, sizeof(float)),
+        .weights = carve(c, 1, larger(f32, narrow), sizeof(float)),
         .results = carve(c, INFER_FEATURES, rows, sizeof(float)),
         .scores = carve(c, INFER_KEYS, lanes, sizeof(float)),
         .queries = carve(c, m->head_dim, lanes, sizeof(float)),
@@ -63,8 +74,7 @@ static void carve_all(struct carver *c, struct ig_session *s)
     int64_t lanes = s->model->matmul.lanes, rows = s->rows_max;
     int64_t padded = (rows + lanes - 1) / lanes * lanes;
     int64_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
-    int64_t inner = larger(larger(m->intermediate, m->moe_intermediate), m->shared_intermediate);
-    int64_t widest = larger(larger(m->hidden, q), inner), experts = m->experts ? rows : 0;
+    int64_t widest = widest_row(m), experts = m->experts ? rows : 0;
     int64_t blocks = (m->vocab + INFER_FEATURES - 1) / INFER_FEATURES;
     int threads = ig_pool_size(s->model->pool);
     s->x = carve(c, rows, m->hidden, sizeof(float));
@@ -73,8 +83,8 @@ static void carve_all(struct carver *c, struct ig_session *s)
     s->k = carve(c, rows, kv, sizeof(float));
     s->v = carve(c, rows, kv, sizeof(float));
     s->attended = carve(c, rows, q, sizeof(float));
-    s->gate = carve(c, rows, inner, sizeof(float));
-    s->up = carve(c, rows, inner, sizeof(float));
+    s->gate = carve(c, rows, widest_inner(m), sizeof(float));
+    s->up = carve(c, rows, widest_inner(m), sizeof(float));
     s->positions = carve(c, 1, rows, sizeof(int64_t));
     s->slots = carve(c, 1, rows, sizeof(int64_t));
     s->angles = carve(c, 2 * rows, m->rotary, sizeof(float));

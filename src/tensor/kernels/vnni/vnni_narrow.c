@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * vnni narrow — AVX-512 with VNNI and VBMI (Ice Lake, Zen 4 and later), and BF16 where it is asked
+ * for.
+ *
+ * Lanes are features: a vector of W holds 2 or 4 columns of 16 of them, x comes by broadcast.
+ *   BF16  6 rows x 64 features in 24 registers, over all columns.
+ *   INT8  6 rows x 32 features: 12 registers of integers for one group, 12 of floats.
+ * Codes of any width become bytes with three instructions for 64 of them: a permute gives each
+ * 64-bit lane the bytes of its 8 codes, a multishift takes 8 bits from where each code starts, a
+ * mask leaves the code. */
+#include "tensor/kernels/narrow.h"
+
+#include "tensor/kernels/avx512/avx512_lanes.h"
+
+#define R     IG_NARROW_ROWS
+#define N     IG_NARROW_FEATURES
+#define PANEL 32
+#define TINY  1e-30F /* as in ref */
+
+/* ---- codes ---- */
+
+struct spreader {
+    __m512i bytes, bits, mask, table;
+    __mmask64 used; /* bytes of 64 codes */
+    bool fp4;
+};
+
+static struct spreader spreader_of(const struct ig_matrix *w)
+{
+    uint8_t bytes[64], bits[64];
+    for (int i = 0; i < 64; i++) {
+        int in = i % 8 < w->bits ? i % 8 : w->bits - 1;
+        bytes[i] = (uint8_t)(i / 8 * w->bits + in);
+        bits[i] = (uint8_t)(i % 8 * w->bits);
+    }
+    struct spreader s = {
+        .bytes = _mm512_loadu_si512(bytes),
+        .bits = _mm512_loadu_si512(bits),
+        .mask = _mm512_set1_epi8((char)((1 << w->bits) - 1)),
+        .table = _mm512_broadcast_i32x4(
+            _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0)),
+        .used = w->bits == 8 ? ~0ULL : (1ULL << (8 * w->bits)) - 1,
+        .fp4 = w->packing == IG_PACK_FP4,
+    };
+    return s;
+}
+
+/* 64 codes as bytes. */
+INLINE __m512i codes_at(const struct spreader *s, const uint8_t *p)
+{
+    __m512i v = _mm512_permutexvar_epi8(s->bytes, _mm512_maskz_loadu_epi8(s->used, p));
+    v = _mm512_and_si512(_mm512_multishift_epi64_epi8(s->bits, v), s->mask);
+    return s->fp4 ? _mm512_shuffle_epi8(s->table, v) : v;
+}
+
+/* Scales and biases of 16 groups, of which m are there, as if all codes were affine. */
+INLINE __m512 scales_at(const struct ig_matrix *w, int64_t first, __mmask16 m, __m512 *biases)
+{
+    if (w->packing == IG_PACK_AFFINE) {
+        *biases = plain_load(w->scale_dtype, w->biases, first, m);
+        return plain_load(w->scale_dtype, w->scales, first, m);
+    }
+    __m512 scales = load_scales(w, first, m);
+    *biases = _mm512_mul_ps(scales, _mm512_set1_ps(-6.0F));
+    return _mm512_mul_ps(scales, _mm512_set1_ps(0.5F));
+}
+
+/* ---- x ---- */
+
+/* The largest magnitude of a group, NaN above all. */
+INLINE float magnitude(const float *x, int group)
+{
+    const __m512i sign = _mm512_set1_epi32(0x7FFFFFFF);
+    __m512i top = _mm512_setzero_si512();
+    for (int i = 0; i < group; i += 16)
+        top = _mm512_max_epu32(top, _mm512_and_si512(_mm512_loadu_si512(x + i), sign));
+    uint32_t bits = _mm512_reduce_max_epu32(top);
+    float max;
+    memcpy(&max, &bits, sizeof max);
+    return max;
+}
+
+/* 16 codes at a time; the group's scale. Broken numbers give a broken scale. */
+INLINE float quantize(const float *x, int group, int8_t *codes, float *sum)
+{
+    float max = magnitude(x, group), inverse = max >= TINY ? 127.0F / max : 0.0F;
+    __m512i total = _mm512_setzero_si512();
+    for (int i = 0; i < group; i += 16) {
+        __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(inverse));
+        __m512i code = _mm512_cvtps_epi32(v);
+        total = _mm512_add_epi32(total, code);
+        _mm_storeu_si128((void *)(codes + i), _mm512_cvtsepi32_epi8(code));
+    }
+    float scale = max < TINY ? 0.0F : max / 127.0F;
+    *sum = scale * (float)_mm512_reduce_add_epi32(total);
+    return scale;
+}
+
+static void prepare(const struct ig_matrix *w, const float *x, void *operand)
+{
+    int8_t *codes = operand;
+    int64_t groups = w->cols / w->group, padded = (groups + 15) / 16 * 16;
+    float *scales = (float *)(void *)(codes + w->cols), *sums = scales + padded;
+    _mm512_storeu_ps(scales + padded - 16, _mm512_setzero_ps());
+    _mm512_storeu_ps(sums + padded - 16, _mm512_setzero_ps());
+    for (int64_t g = 0; g < groups; g++)
+        scales[g] = quantize(x + g * w->group, w->group, codes + g * w->group, &sums[g]);
+}
+
+static void pack_x_int8(int group, const float *x, int64_t cols, int rows, void *out)
+{
+    int8_t *codes = out;
+    float *scales = (float *)(void *)(codes + ig_narrow_x_scales(cols));
+    float *sums = scales + cols / group * R;
+    for (int r = 0; r < R; r++)
+        for (int64_t g = 0; g < cols / group; g++) {
+            int32_t row[32] = {0};
+            int8_t *to = codes + g * group * R + 4 * r;
+            scales[g * R + r] = sums[g * R + r] = 0.0F;
+            if (r < rows)
+                scales[g * R + r] =
+                    quantize(x + r * cols + g * group, group, (int8_t *)row, &sums[g * R + r]);
+            for (int i = 0; i < group / 4; i++)
+                memcpy(to + (ptrdiff_t)(4 * R * i), &row[i], 4);
+        }
+}
+
+/* To the nearest, ties to even, as vdpbf16ps would have it; NaN stays NaN. */
+INLINE __m256i bf16_of(__m512 v)
+{
+    __m512i bits = _mm512_castps_si512(v);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+    __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    up = _mm512_mask_mov_epi32(up, nan, _mm512_set1_epi32(0x7FC00000));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16));
+}
+
+static void pack_x_bf16(const float *x, int64_t cols, int rows, void *out)
+{
+    uint32_t *pairs = out;
+    for (int r = 0; r < R; r++)
+        for (int64_t c = 0; c < cols; c += 16) {
+            uint32_t row[8] = {0};
+            if (r < rows)
+                _mm256_storeu_si256((void *)row, bf16_of(_mm512_loadu_ps(x + r * cols + c)));
+            for (int i = 0; i < 8; i++)
+                pairs[(c / 2 + i) * R + r] = row[i];
+        }
+}
+
+static void pack_x(enum ig_narrow kind, int group, const float *x, int64_t cols, int rows,
+                   void *out)
+{
+    if (kind == IG_NARROW_BF16)
+        pack_x_bf16(x, cols, rows, out);
+    else
+        pack_x_int8(group, x, cols, rows, out);
+}
+
+/* ---- W ---- */
+
+/* 16 vectors of 32-bit units, one a feature, to 16 of features: at out + 32 units for each. */
+INLINE void store_units(const __m512i *in, void *out)
+{
+    float *to = out;
+    float rows[16 * 16] __attribute__((aligned(64)));
+    UNROLL
+    for (int i = 0; i < 16; i++)
+        _mm512_store_ps(rows + 16 * i, _mm512_castsi512_ps(in[i]));
+    transpose_16(rows, 16, to, PANEL);
+}
+
+static void pack_w_int8(const struct ig_matrix *w, int64_t first, int64_t count, uint8_t *out)
+{
+    const struct spreader s = spreader_of(w);
+    const int64_t cols = w->cols, groups = cols / w->group;
+    const size_t row_bytes = ig_matmul_row_bytes(w), step = (size_t)w->bits * 8;
+    const uint8_t *data = (const uint8_t *)w->data + (size_t)first * row_bytes;
+    float *scales = (float *)(void *)(out + ig_narrow_w_scales(cols));
+    float *biases = scales + groups * N;
+    for (int64_t n = 0; n < N; n += 16) {
+        uint8_t *panel = out + n / PANEL * PANEL * cols + n % PANEL * 4;
+        for (int64_t c = 0; c < cols; c += 64) {
+            __m512i v[16];
+            for (int64_t i = 0; i < 16; i++)
+                v[i] =
+                    n + i < count
+                        ? codes_at(&s, data + (size_t)(n + i) * row_bytes + (size_t)(c / 64) * step)
+                        : _mm512_setzero_si512();
+            store_units(v, panel + c * PANEL);
+        }
+        for (int64_t g = 0; g < groups; g += 16) {
+            float a[256], b[256], at[256], bt[256];
+            for (int64_t i = 0; i < 16; i++) {
+                __mmask16 m = n + i < count ? lanes_of(groups - g) : 0;
+                __m512 bias, scale = scales_at(w, (first + n + i) * groups + g, m, &bias);
+                _mm512_storeu_ps(a + 16 * i, scale);
+                _mm512_storeu_ps(b + 16 * i, bias);
+            }
+            transpose_16(a, 16, at, 16);
+            transpose_16(b, 16, bt, 16);
+            int64_t to = (n / PANEL * groups + g) * PANEL + n % PANEL;
+            for (int64_t i = 0; i < 16 && g + i < groups; i++) {
+                _mm512_storeu_ps(scales + to + i * PANEL, _mm512_loadu_ps(at + 16 * i));
+                _mm512_storeu_ps(biases + to + i * PANEL, _mm512_loadu_ps(bt + 16 * i));
+            }
+        }
+    }
+}
+
+/* 32 columns of mxfp8 as bf16, which holds their products with powers of two. */
+INLINE __m512i fp8_pairs(const struct ig_matrix *w, int64_t row, int64_t c)
+{
+    const uint8_t *p = (const uint8_t *)w->data + row * w->cols + c;
+    __m512 scale = _mm512_set1_ps(_mm512_cvtss_f32(load_scales(w, (row * w->cols + c) / 32, 1)));
+    __m512 a = e4m3_words(_mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)p)));
+    __m512 b = e4m3_words(_mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + 16))));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(bf16_of(_mm512_mul_ps(a, scale))),
+                              bf16_of(_mm512_mul_ps(b, scale)), 1);
+}
+
+static void pack_w_bf16(const struct ig_matrix *w, int64_t first, int64_t count, uint8_t *out)
+{
+    const uint8_t *data = w->data;
+    for (int64_t n = 0; n < N; n += 16) {
+        uint8_t *panel = out + n / PANEL * PANEL * w->cols * 2 + n % PANEL * 4;
+        for (int64_t c = 0; c < w->cols; c += 32) {
+            __m512i v[16];
+            for (int64_t i = 0; i < 16; i++) {
+                int64_t row = first + n + i;
+                if (n + i >= count)
+                    v[i] = _mm512_setzero_si512();
+                else if (w->packing == IG_PACK_FP8)
+                    v[i] = fp8_pairs(w, row, c);
+                else
+                    v[i] = _mm512_loadu_si512(data + (size_t)(row * w->cols + c) * 2);
+            }
+            store_units(v, panel + c * PANEL * 2);
+        }
+    }
+}
+
+static void pack_w(const struct ig_matrix *w, int64_t first, int64_t count, void *out)
+{
+    if (ig_narrow_kind(w) == IG_NARROW_BF16)
+        pack_w_bf16(w, first, count, out);
+    else
+        pack_w_int8(w, first, count, out);
+}
+
+/* ---- tiles ---- */
+
+/* Registers have names, since clang 14 keeps arrays in memory when it unrolls too late. */
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
+
+// clang-format off
+#define ZERO(r)     __m512 A##r = _mm512_setzero_ps(), B##r = A##r;
+#define CLEAR(r)    __m512i a##r = _mm512_setzero_si512(), b##r = a##r;
+#define MULTIPLY(r) {                                                                              \
+        __m512i v = _mm512_set1_epi32(x[r]);                                                       \
+        a##r = _mm512_dpbusd_epi32(a##r, w0, v);                                                   \
+        b##r = _mm512_dpbusd_epi32(b##r, w1, v);                                                   \
+    }
+#define SCALE(r) {                                                                                 \
+        __m512 v = _mm512_set1_ps(x_scales[r]), u = _mm512_set1_ps(x_sums[r]);                     \
+        A##r = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(a##r), v), s0, A##r);              \
+        B##r = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(b##r), v), s1, B##r);              \
+        A##r = _mm512_fmadd_ps(u, bias0, A##r);                                                       \
+        B##r = _mm512_fmadd_ps(u, bias1, B##r);                                                       \
+    }
+#define STORE(r)                                                                                   \
+    if (r < t->rows) {                                                                             \
+        _mm512_mask_storeu_ps(y + r * t->step, m0, A##r);                                          \
+        _mm512_mask_storeu_ps(y + r * t->step + 16, m1, B##r);                                     \
+    }
+// clang-format on
+
+INLINE __mmask16 features_from(const struct ig_narrow_tile *t, int n)
+{
+    return t->features > n ? lanes_of(t->features - n) : 0;
+}
+
+static void int8_panel(const struct ig_narrow_tile *t, int first)
+{
+    const int64_t groups = t->cols / t->group;
+    const int8_t *codes = t->x;
+    const uint8_t *w = (const uint8_t *)t->w + first * t->cols;
+    const float *x_scales = (const float *)(const void *)(codes + ig_narrow_x_scales(t->cols));
+    const float *x_sums = x_scales + groups * R;
+    const float *scales =
+        (const float *)(const void *)((const uint8_t *)t->w + ig_narrow_w_scales(t->cols)) +
+        first * groups;
+    const float *biases = scales + groups * N;
+    const int32_t *x = t->x;
+    float *y = t->y + first;
+    EACH(ZERO)
+    for (int64_t g = 0; g < groups;
+         g++, x_scales += R, x_sums += R, scales += PANEL, biases += PANEL) {
+        EACH(CLEAR)
+        for (int i = 0; i < t->group / 4; i++, x += R, w += 4 * PANEL) {
+            __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
+            EACH(MULTIPLY)
+        }
+        __m512 s0 = _mm512_loadu_ps(scales), s1 = _mm512_loadu_ps(scales + 16);
+        __m512 bias0 = _mm512_loadu_ps(biases), bias1 = _mm512_loadu_ps(biases + 16);
+        EACH(SCALE)
+    }
+    __mmask16 m0 = features_from(t, first), m1 = features_from(t, first + 16);
+    EACH(STORE)
+}
+
+// clang-format off
+#define ZERO4(r) __m512 a##r = _mm512_setzero_ps(), b##r = a##r, c##r = a##r, d##r = a##r;
+#define PAIRS(r) {                                                                                 \
+        __m512bh v = (__m512bh)_mm512_set1_epi32(x[r]);                                            \
+        a##r = _mm512_dpbf16_ps(a##r, w0, v);                                                      \
+        b##r = _mm512_dpbf16_ps(b##r, w1, v);                                                      \
+        c##r = _mm512_dpbf16_ps(c##r, w2, v);                                                      \
+        d##r = _mm512_dpbf16_ps(d##r, w3, v);                                                      \
+    }
+#define STORE4(r)                                                                                  \
+    if (r < t->rows) {                                                                             \
+        float *to = t->y + r * t->step;                                                            \
+        _mm512_mask_storeu_ps(to, m0, a##r);                                                       \
+        _mm512_mask_storeu_ps(to + 16, m1, b##r);                                                  \
+        _mm512_mask_storeu_ps(to + 32, m2, c##r);                                                  \
+        _mm512_mask_storeu_ps(to + 48, m3, d##r);                                                  \
+    }
+// clang-format on
+
+__attribute__((target("avx512bf16"))) static void bf16_block(const struct ig_narrow_tile *t)
+{
+    const int32_t *x = t->x;
+    const uint8_t *low = t->w, *high = low + t->cols * 2 * PANEL;
+    EACH(ZERO4)
+    for (int64_t c = 0; c < t->cols; c += 2, x += R, low += 4 * PANEL, high += 4 * PANEL) {
+        __m512bh w0 = (__m512bh)_mm512_loadu_si512(low);
+        __m512bh w1 = (__m512bh)_mm512_loadu_si512(low + 64);
+        __m512bh w2 = (__m512bh)_mm512_loadu_si512(high);
+        __m512bh w3 = (__m512bh)_mm512_loadu_si512(high + 64);
+        EACH(PAIRS)
+    }
+    __mmask16 m0 = features_from(t, 0), m1 = features_from(t, 16);
+    __mmask16 m2 = features_from(t, 32), m3 = features_from(t, 48);
+    EACH(STORE4)
+}
+
+static void tile(const struct ig_narrow_tile *t)
+{
+    if (t->kind == IG_NARROW_BF16) {
+        bf16_block(t);
+        return;
+    }
+    int8_panel(t, 0);
+    if (t->features > PANEL) int8_panel(t, PANEL);
+}
+
+/* ---- matvec ---- */
+
+/* A lane holds 4 columns; the group in which they lie hands out its scale from a register of 16. */
+INLINE float row_dot(const struct ig_matrix *w, const struct spreader *s, const int8_t *x,
+                     int64_t row, const int bits)
+{
+    const int64_t groups = w->cols / w->group;
+    const float *x_scales = (const float *)(const void *)(x + w->cols);
+    const float *x_sums = x_scales + (groups + 15) / 16 * 16;
+    const uint8_t *p = (const uint8_t *)w->data + row * (w->cols * w->bits / 8);
+    const __m128i shift = _mm_cvtsi32_si128(__builtin_ctz((unsigned)w->group));
+    __m512i column = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60);
+    __m512 sum = _mm512_setzero_ps(), biased = sum;
+    int64_t c = 0;
+    for (int64_t g = 0; g < groups; g += 16) {
+        __m512 bias, scale = scales_at(w, row * groups + g, lanes_of(groups - g), &bias);
+        scale = _mm512_mul_ps(scale, _mm512_loadu_ps(x_scales + g));
+        biased = _mm512_fmadd_ps(bias, _mm512_loadu_ps(x_sums + g), biased);
+        int64_t end = (g + 16) * w->group < w->cols ? (g + 16) * w->group : w->cols;
+        for (; c < end; c += 64, p += bits * 8) {
+            __m512i codes = bits == 8 ? _mm512_loadu_si512(p) : codes_at(s, p);
+            __m512i dot =
+                _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, _mm512_loadu_si512(x + c));
+            __m512 each = _mm512_permutexvar_ps(_mm512_srl_epi32(column, shift), scale);
+            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), each, sum);
+            column = _mm512_add_epi32(column, _mm512_set1_epi32(64));
+        }
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(sum, biased));
+}
+
+static void matvec(const struct ig_matrix *w, const void *operand, int64_t first, int64_t count,
+                   float *y)
+{
+    const struct spreader s = spreader_of(w);
+    for (int64_t i = 0; i < count; i++)
+        y[i] = w->bits == 8 ? row_dot(w, &s, operand, first + i, 8)
+                            : row_dot(w, &s, operand, first + i, w->bits);
+}
+
+void ig_narrow_vnni(struct ig_narrow_ops *ops)
+{
+    *ops = (struct ig_narrow_ops){false, true, pack_x, pack_w, tile, prepare, matvec};
+}
