@@ -24,8 +24,9 @@ static const struct ig_opt options[] = {
     IG_OPT_ARGS(struct args, models, "MODEL", "model folders, plain or quantised"),
     IG_OPT_TEXT(struct args, tasks, "tasks", 't', "LIST", "all",
                 "'ingot list tasks' shows them; mini: all of the embedded mini-tasks"),
-    IG_OPT_TEXT(struct args, data, "data", 'd', "DIR", NULL,
-                "holds TASK.jsonl in the Hub's row schema; absent: the embedded mini-tasks"),
+    IG_OPT_TEXT(
+        struct args, data, "data", 'd', "DIR", NULL,
+        "the rows: TASK.jsonl, or Parquet or Arrow as the Hub names it; absent: mini-tasks"),
     IG_OPT_INT(struct args, limit, "limit", 'l', "N", "0", 0, 1e9, "the first N rows; 0: all"),
     IG_OPT_INT(struct args, shots, "shots", 'n', "N", "0", 0, 64, "examples before the question"),
     IG_OPT_FLAG(struct args, chat, "chat-template", 0, "ask through the model's chat template"),

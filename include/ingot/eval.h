@@ -20,7 +20,7 @@ enum ig_eval_style {
 };
 
 struct ig_eval_job {
-    const char *data;  /* folder: TASK.jsonl, or TASK/SPLIT.jsonl as the Hub names splits */
+    const char *data;  /* folder: TASK.jsonl, or Parquet and others as the Hub names them */
     const char *tasks; /* "arc_easy,boolq", or "all" */
     int64_t limit;     /* the first N rows of each task; 0: all */
     enum ig_eval_style style;

@@ -55,15 +55,32 @@ struct ig_slice eval__strip_right(struct ig_slice text);
 /* str.capitalize: first character in title case, the others in lower case. */
 void eval__capitalize(struct ig_buf *out, struct ig_slice text);
 
+/* ---- files.c ---- */
+struct eval_source { /* what is looked for */
+    const char *task;
+    const char *hub;    /* "owner/set (configuration)" */
+    const char *split;  /* in files named by their split */
+    const char *suffix; /* in files named by their task: TASK.SUFFIX.jsonl; "": TASK.jsonl */
+};
+struct eval_files {
+    char **paths;
+    int count;
+};
+/* One file, or all shards of a split in their order. Absence is an error. */
+IG_MUST_CHECK bool eval__files_find(const char *dir, const struct eval_source *source,
+                                    struct eval_files *out, struct ig_err *err);
+IG_MUST_CHECK bool eval__files_add(struct eval_files *files, const char *path, struct ig_err *err);
+void eval__files_release(struct eval_files *files);
+
 /* ---- rows.c ---- */
 struct eval_rows {
-    char path[4096];
-    struct ig_buf file;
+    char path[4096];        /* of the first file */
+    struct ig_buf file;     /* the rows, a line each */
     struct ig_slice *lines; /* without blank ones */
-    int64_t *numbers;       /* their line numbers */
+    int64_t *numbers;       /* of lines in JSON Lines, else of rows; of all shards together */
     int64_t count;
 };
-/* DIR/TASK.jsonl, or DIR/TASK/SPLIT.jsonl; for the pool of examples DIR/TASK.train.jsonl. */
+/* From the files that files.c finds; the pool of examples is the train split. */
 IG_MUST_CHECK bool eval__rows_open(const char *dir, const struct eval_task *task, bool pool,
                                    struct eval_rows *out, struct ig_err *err);
 void eval__rows_release(struct eval_rows *rows);

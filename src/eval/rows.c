@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * rows — a file of JSON Lines, cut at its newlines. Lines are parsed when they are asked for. */
-#include "base/file.h"
+ * rows — a task's files as lines of JSON. Lines are parsed when they are asked for. */
 #include "eval/eval_internal.h"
+#include "ingot/table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,78 +14,72 @@ void eval__rows_release(struct eval_rows *rows)
     *rows = (struct eval_rows){0};
 }
 
-/* The first of the names under which the rows may be that exists. */
-static bool find_file(const char *dir, const struct eval_task *task, bool pool,
-                      char path[IG_PATH_MAX], struct ig_err *err)
+/* Appends the file's rows, a line each, and keeps their numbers: of lines where the file has lines.
+ */
+static bool load_file(struct eval_rows *rows, const char *path, size_t *cap, struct ig_err *err)
 {
-    const char *split = pool ? "train" : task->split;
-    char names[3][128];
-    snprintf(names[0], sizeof *names, "%s%s.jsonl", task->name, pool ? ".train" : "");
-    snprintf(names[1], sizeof *names, "%s/%s.jsonl", task->name, split);
-    snprintf(names[2], sizeof *names, "%s/%s.parquet", task->name, split);
-    for (int i = 0; i < 3; i++) {
-        if (!ig_path_join(path, dir, names[i], err)) return false;
-        if (!ig_path_exists(path)) continue;
-        if (i < 2) return true;
-        return ig_err_set(err, IG_ERR_UNSUPPORTED,
-                          "'%s' is Parquet, which is not read yet: write its rows as JSON Lines to "
-                          "'%s'",
-                          path, names[1]);
+    bool ok = true, done = false;
+    struct ig_table *table;
+    if (!ig_table_open(path, &table, err)) return false;
+    int64_t before = rows->count;
+    while (ok) {
+        ok = ig_table_next(table, &rows->file, &done, err);
+        if (!ok || done) break;
+        ig_buf_char(&rows->file, '\n');
+        if ((size_t)rows->count == *cap) {
+            *cap = *cap ? 2 * *cap : 1024;
+            int64_t *numbers = realloc(rows->numbers, *cap * sizeof *numbers);
+            if (numbers) rows->numbers = numbers;
+            ok = numbers || ig_err_nomem(err);
+        }
+        if (ok) rows->numbers[rows->count++] = before + ig_table_place(table);
     }
-    return ig_err_set(
-        err, IG_ERR_IO,
-        "no rows for task '%s': neither '%s' nor '%s' is in '%s' (split %s of %s, one "
-        "JSON object a line)",
-        task->name, names[0], names[1], dir, split, task->hub);
+    ig_table_close(table);
+    return ok;
 }
 
-static bool is_blank(struct ig_slice line)
-{
-    return eval__strip_left(line).len == 0;
-}
-
-/* The next line of *rest, without its newline; false at the end. */
-static bool next_line(struct ig_slice *rest, struct ig_slice *line)
-{
-    if (rest->len == 0) return false;
-    const char *newline = memchr(rest->ptr, '\n', rest->len);
-    size_t n = newline ? (size_t)(newline - rest->ptr) : rest->len;
-    *line = ig_slice_make(rest->ptr, n);
-    size_t step = newline ? n + 1 : n;
-    *rest = ig_slice_make(rest->ptr + step, rest->len - step);
-    return true;
-}
-
+/* Cuts the rows at their newlines, now that they do not move any more. */
 static bool cut(struct eval_rows *rows, struct ig_err *err)
 {
-    struct ig_slice rest = ig_buf_view(&rows->file), line;
-    size_t count = 0;
-    while (next_line(&rest, &line))
-        count++;
-    rows->lines = calloc(count + 1, sizeof *rows->lines);
-    rows->numbers = calloc(count + 1, sizeof *rows->numbers);
-    if (!rows->lines || !rows->numbers) return ig_err_nomem(err);
-    rest = ig_buf_view(&rows->file);
-    for (int64_t number = 1; next_line(&rest, &line); number++) {
-        if (is_blank(line)) continue;
-        rows->lines[rows->count] = line;
-        rows->numbers[rows->count++] = number;
+    rows->lines = calloc((size_t)rows->count + 1, sizeof *rows->lines);
+    if (!rows->lines) return ig_err_nomem(err);
+    const char *at = rows->file.data;
+    for (int64_t i = 0; i < rows->count; i++) {
+        const char *newline = memchr(at, '\n', (size_t)(rows->file.data + rows->file.len - at));
+        rows->lines[i] = ig_slice_make(at, (size_t)(newline - at));
+        at = newline + 1;
     }
-    if (rows->count == 0) return ig_err_set(err, IG_ERR_DATA, "'%s' has no rows", rows->path);
     return true;
+}
+
+static bool load(struct eval_rows *rows, const struct eval_files *files, struct ig_err *err)
+{
+    size_t cap = 0;
+    rows->file.len_max = EVAL_FILE_BYTES_MAX;
+    for (int i = 0; i < files->count; i++)
+        if (!load_file(rows, files->paths[i], &cap, err)) return false;
+    if (rows->count == 0) return ig_err_set(err, IG_ERR_DATA, "'%s' has no rows", rows->path);
+    return ig_buf_ok(&rows->file, err) && cut(rows, err);
 }
 
 bool eval__rows_open(const char *dir, const struct eval_task *task, bool pool,
                      struct eval_rows *out, struct ig_err *err)
 {
     struct eval_rows rows = {0};
-    if (!find_file(dir, task, pool, rows.path, err) ||
-        !ig_file_read(rows.path, EVAL_FILE_BYTES_MAX, &rows.file, err) || !cut(&rows, err)) {
+    struct eval_files files;
+    struct eval_source source = {.task = task->name,
+                                 .hub = task->hub,
+                                 .split = pool ? "train" : task->split,
+                                 .suffix = pool ? "train" : ""};
+    if (!eval__files_find(dir, &source, &files, err)) return false;
+    snprintf(rows.path, sizeof rows.path, "%s", files.paths[0]);
+    bool ok = load(&rows, &files, err);
+    eval__files_release(&files);
+    if (ok)
+        *out = rows;
+    else
         eval__rows_release(&rows);
-        return false;
-    }
-    *out = rows;
-    return true;
+    return ok;
 }
 
 bool eval__rows_read(const struct eval_rows *rows, const struct eval_task *task, int64_t index,
