@@ -18,7 +18,7 @@
 enum ig_opt_kind {
     IG_OPT_KIND_END,
     IG_OPT_KIND_ARG,    /* const char *: positional, required */
-    IG_OPT_KIND_ARGS,   /* struct ig_opt_list: positional, one or more, last */
+    IG_OPT_KIND_ARGS,   /* struct ig_opt_list: positional, min or more, last */
     IG_OPT_KIND_FLAG,   /* bool: --name, and --no-name */
     IG_OPT_KIND_TEXT,   /* const char * */
     IG_OPT_KIND_INT,    /* int64_t */
@@ -40,13 +40,14 @@ struct ig_opt {
     const char *meta; /* name of the value in help */
     const char *help;
     const char *preset;         /* default, as text; NULL: 0, false, NULL */
-    double min, max;            /* INT, REAL, SIZE; both 0: unbounded */
+    double min, max;            /* INT, REAL, SIZE; both 0: unbounded. ARGS: at least min */
     const char *const *choices; /* NULL-terminated */
 };
 
 // clang-format off
 #define IG_OPT_ARG(T, f, name, help)  {IG_OPT_KIND_ARG, name, 0, offsetof(T, f), name, help, NULL, 0, 0, NULL}
-#define IG_OPT_ARGS(T, f, name, help) {IG_OPT_KIND_ARGS, name, 0, offsetof(T, f), name, help, NULL, 0, 0, NULL}
+#define IG_OPT_ARGS(T, f, name, help) {IG_OPT_KIND_ARGS, name, 0, offsetof(T, f), name, help, NULL, 1, 0, NULL}
+#define IG_OPT_ARGS_ANY(T, f, name, help) {IG_OPT_KIND_ARGS, name, 0, offsetof(T, f), name, help, NULL, 0, 0, NULL}
 #define IG_OPT_FLAG(T, f, name, c, help) {IG_OPT_KIND_FLAG, name, c, offsetof(T, f), NULL, help, NULL, 0, 0, NULL}
 #define IG_OPT_FLAG_ON(T, f, name, c, help) {IG_OPT_KIND_FLAG, name, c, offsetof(T, f), NULL, help, "true", 0, 0, NULL}
 #define IG_OPT_TEXT(T, f, name, c, meta, preset, help) {IG_OPT_KIND_TEXT, name, c, offsetof(T, f), meta, help, preset, 0, 0, NULL}

@@ -274,7 +274,7 @@ bool ig_opt_parse(const struct ig_opt *options, int argc, const char *const *arg
     }
     const struct ig_opt *missing = scan.positional;
     if (missing->kind == IG_OPT_KIND_ARG ||
-        (missing->kind == IG_OPT_KIND_ARGS &&
+        (missing->kind == IG_OPT_KIND_ARGS && missing->min > 0 &&
          ((struct ig_opt_list *)field_of(missing, fields))->count == 0))
         return ig_err_set(err, IG_ERR_USAGE, "%s is missing", missing->name);
     return true;
