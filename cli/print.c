@@ -43,7 +43,7 @@ static int width_of(const char *cell)
 static bool is_number(const char *cell)
 {
     return *cell == '\0' || (*cell >= '0' && *cell <= '9') ||
-           ((*cell == '-' || *cell == '.') && cell[1] >= '0' && cell[1] <= '9') ||
+           ((*cell == '-' || *cell == '+' || *cell == '.') && cell[1] >= '0' && cell[1] <= '9') ||
            strcmp(cell, "-") == 0;
 }
 

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * compare_print — scores, differences with their intervals, and what follows, in words. */
+#include "cli.h"
+#include "compare.h"
+
+#include <math.h>
+
+/* "0.031", "<0.0001". */
+static const char *p_text(double p, char out[16])
+{
+    if (isnan(p))
+        snprintf(out, 16, "-");
+    else if (p < 0.0001)
+        snprintf(out, 16, "<0.0001");
+    else
+        snprintf(out, 16, p < 0.001 ? "%.4f" : "%.3f", p);
+    return out;
+}
+
+/* ---- the scores ---- */
+
+static double best_of(const struct ig_comparison *c, int task)
+{
+    double best = -1;
+    for (int i = 0; i < c->model_count; i++) {
+        const struct ig_compare_score *s = &c->models[i].scores[task];
+        if (s->items && s->value > best) best = s->value;
+    }
+    return best;
+}
+
+static double best_mean(const struct ig_comparison *c)
+{
+    double best = -1;
+    for (int i = 0; i < c->model_count; i++)
+        best = fmax(best, c->models[i].mean.value);
+    return best;
+}
+
+/* The metrics, in few words: what most tasks have, then the others by name. */
+static void print_metrics(const struct ig_comparison *c)
+{
+    printf("* best of its column, which is no test; ");
+    for (int t = 0; t < c->task_count; t++) {
+        bool said = false;
+        for (int k = 0; k < t; k++)
+            said = said || strcmp(c->tasks[k].metric, c->tasks[t].metric) == 0;
+        if (said) continue;
+        printf("%s%s:", t ? "; " : "", c->tasks[t].metric);
+        for (int k = t; k < c->task_count; k++)
+            if (strcmp(c->tasks[k].metric, c->tasks[t].metric) == 0)
+                printf(" %s", c->tasks[k].name);
+    }
+    putchar('\n');
+}
+
+static void print_scores(const struct ig_comparison *c, bool markdown)
+{
+    struct cli_grid grid = {.columns = c->task_count + 2};
+    double mean = best_mean(c);
+    cli_grid_put(&grid, "model");
+    for (int t = 0; t < c->task_count; t++)
+        cli_grid_put(&grid, "%s", c->tasks[t].name);
+    cli_grid_put(&grid, "mean of %d", c->mean_tasks);
+    for (int i = 0; i < c->model_count; i++) {
+        const struct ig_compare_model *m = &c->models[i];
+        cli_grid_put(&grid, "%s", m->name);
+        for (int t = 0; t < c->task_count; t++) {
+            const struct ig_compare_score *s = &m->scores[t];
+            if (s->items)
+                cli_grid_put(&grid, "%.3f%s", s->value,
+                             c->model_count < 2          ? ""
+                             : s->value == best_of(c, t) ? "*"
+                             : markdown                  ? ""
+                                                         : " ");
+            else
+                cli_grid_put(&grid, "-");
+        }
+        if (isnan(m->mean.value))
+            cli_grid_put(&grid, "-");
+        else
+            cli_grid_put(&grid, "%.3f%s", m->mean.value,
+                         c->model_count > 1 && m->mean.value == mean ? "*" : "");
+    }
+    cli_grid_print(&grid, markdown);
+    if (markdown) putchar('\n');
+    print_metrics(c);
+}
+
+/* ---- a model against the baseline ---- */
+
+/* Which way gold answers moved, when that holds; else only the p. */
+static void put_margin(struct cli_grid *grid, const struct ig_compare_pair *pair)
+{
+    char p[16];
+    const char *way = pair->margin_p_holm >= 0.05 ? "" : pair->margin_change < 0 ? "down " : "up ";
+    if (pair->has_margin)
+        cli_grid_put(grid, "%s%s", way, p_text(pair->margin_p_holm, p));
+    else
+        cli_grid_put(grid, "-");
+}
+
+static void put_pair(struct cli_grid *grid, const struct ig_comparison *c, int model, int task)
+{
+    const struct ig_compare_pair *p = &c->models[model].pairs[task];
+    struct ig_buf words = {0};
+    char a[16], b[16];
+    cli_grid_put(grid, "%s", c->tasks[task].name);
+    cli_grid_put(grid, "%lld", (long long)c->tasks[task].items);
+    cli_grid_put(grid, "%lld", (long long)p->lost);
+    cli_grid_put(grid, "%lld", (long long)p->gained);
+    cli_grid_put(grid, "%+.1f", 100 * p->difference);
+    cli_grid_put(grid, "%+.1f to %+.1f", 100 * p->low, 100 * p->high);
+    cli_grid_put(grid, "%s", p_text(p->p, a));
+    cli_grid_put(grid, "%s", p_text(p->p_holm, b));
+    put_margin(grid, p);
+    if (c->plan > 0) cli_grid_put(grid, "%.0f", p->planned);
+    ig_compare_verdict(c, model, task, &words);
+    cli_grid_put(grid, "%s", words.data ? words.data : "");
+    ig_buf_release(&words);
+}
+
+static void put_mean(struct cli_grid *grid, const struct ig_comparison *c, int model)
+{
+    const struct ig_compare_mean *m = &c->models[model].mean;
+    struct ig_buf words = {0};
+    char p[16];
+    int64_t items = 0;
+    for (int t = 0; t < c->task_count; t++)
+        items += c->models[model].pairs[t].verdict != IG_VERDICT_NONE ? c->tasks[t].items : 0;
+    cli_grid_put(grid, "mean of %d", c->mean_tasks);
+    cli_grid_put(grid, "%lld", (long long)items);
+    cli_grid_put(grid, "%s", "");
+    cli_grid_put(grid, "%s", "");
+    cli_grid_put(grid, "%+.1f", 100 * m->difference);
+    cli_grid_put(grid, "%+.1f to %+.1f", 100 * m->low, 100 * m->high);
+    cli_grid_put(grid, "%s", p_text(m->p, p));
+    cli_grid_put(grid, "%s", "");
+    cli_grid_put(grid, "%s", "");
+    if (c->plan > 0) cli_grid_put(grid, "%s", "");
+    ig_compare_mean_verdict(c, model, &words);
+    cli_grid_put(grid, "%s", words.data ? words.data : "");
+    ig_buf_release(&words);
+}
+
+static void print_model(const struct ig_comparison *c, int model, bool markdown)
+{
+    struct cli_grid grid = {.columns = c->plan > 0 ? 11 : 10};
+    const char *base = c->models[c->baseline].name, *name = c->models[model].name;
+    printf(markdown ? "\n**%s** against **%s**\n\n" : "\n%s against %s\n", name, base);
+    cli_grid_put(&grid, "task");
+    cli_grid_put(&grid, "items");
+    cli_grid_put(&grid, "lost");
+    cli_grid_put(&grid, "gained");
+    cli_grid_put(&grid, "points");
+    cli_grid_put(&grid, "95 %% interval");
+    cli_grid_put(&grid, "p");
+    cli_grid_put(&grid, "p (Holm)");
+    cli_grid_put(&grid, "margins");
+    if (c->plan > 0) cli_grid_put(&grid, "items for %.3g", 100 * c->plan);
+    cli_grid_put(&grid, "verdict");
+    for (int t = 0; t < c->task_count; t++)
+        if (c->models[model].pairs[t].verdict != IG_VERDICT_NONE) put_pair(&grid, c, model, t);
+    if (c->mean_tasks > 1) put_mean(&grid, c, model);
+    cli_grid_print(&grid, markdown);
+    printf(markdown ? "\n%s: %s\n" : "%s: %s\n", name, c->models[model].profile);
+}
+
+static void print_clusters(const struct ig_comparison *c)
+{
+    int said = 0;
+    for (int t = 0; t < c->task_count; t++) {
+        const struct ig_compare_task *task = &c->tasks[t];
+        if (!task->cluster_word) continue;
+        printf("%s%s %lld items, %lld by %s", said++ ? "; " : "counted together: ", task->name,
+               (long long)task->items, (long long)task->clusters, task->cluster_word);
+    }
+    if (said) putchar('\n');
+}
+
+void cli_compare_print(const struct ig_comparison *c, bool markdown)
+{
+    print_scores(c, markdown);
+    for (int i = 0; i < c->model_count; i++)
+        if (i != c->baseline) print_model(c, i, markdown);
+    if (c->model_count > 1) {
+        putchar('\n');
+        print_clusters(c);
+    }
+    for (int i = 0; i < c->note_count; i++)
+        printf("%snote: %s\n", markdown ? "\n" : "", c->notes[i]);
+}
+
+/* ---- flips ---- */
+
+void cli_compare_foreign(struct ig_slice text, const char *indent)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        /* U+0080 to U+009F steer terminals too; in UTF-8 they are C2 80 to C2 9F. */
+        bool high = c == 0xC2 && i + 1 < text.len && (unsigned char)text.ptr[i + 1] < 0xA0;
+        if (c == '\n')
+            printf("\n%s", indent);
+        else if (c < 0x20 || c == 0x7F || high)
+            printf("\\x%02x", c);
+        else
+            putchar(c);
+        if (high) printf("\\x%02x", (unsigned char)text.ptr[++i]);
+    }
+}
+
+static bool print_flip(void *user, const struct ig_compare_flip *flip)
+{
+    const struct ig_comparison *c = user;
+    const char *model = c->models[flip->model].name, *base = c->models[c->baseline].name;
+    bool shared = flip->count > 0;
+    printf("\n%s %s %s #%lld", model, flip->gained ? "gained" : "lost", flip->task,
+           (long long)flip->doc);
+    if (flip->has_margin) printf("  margin %+.3f, was %+.3f", flip->margin, flip->margin_base);
+    putchar('\n');
+    for (int i = 1; i < flip->count; i++)
+        shared = shared && ig_slice_equal(flip->contexts[i], flip->contexts[0]);
+    if (shared) {
+        fputs("  ", stdout);
+        cli_compare_foreign(flip->contexts[0], "  ");
+        putchar('\n');
+    }
+    for (int i = 0; i < flip->count; i++) {
+        printf("  %c ", i == flip->gold ? '+' : '-');
+        if (!shared) cli_compare_foreign(flip->contexts[i], "    ");
+        cli_compare_foreign(flip->choices[i], "    ");
+        if (i == flip->pick) printf("  <- %s", model);
+        if (i == flip->pick_base) printf("  <- %s", base);
+        putchar('\n');
+    }
+    return true;
+}
+
+bool cli_compare_print_flips(const struct ig_comparison *c, struct ig_err *err)
+{
+    struct ig_comparison copy = *c;
+    for (int i = 0; i < c->model_count; i++)
+        if (i != c->baseline && !ig_compare_flips(c, i, -1, print_flip, &copy, err)) return false;
+    return true;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * published — a published table, and what it allows one to conclude. */
+#include "cli.h"
+#include "compare.h"
+
+#include <math.h>
+
+static const char *verdict_word(enum ig_verdict verdict)
+{
+    static const char *const words[] = {"-", "cannot be told", "better", "worse"};
+    return words[verdict];
+}
+
+static void print_values(const struct ig_published *p, const char *table, bool markdown)
+{
+    struct cli_grid grid = {.columns = p->task_count + 2};
+    bool impossible = false;
+    cli_grid_put(&grid, "model");
+    for (int t = 0; t < p->task_count; t++)
+        cli_grid_put(&grid, "%s", p->tasks[t]);
+    cli_grid_put(&grid, "mean");
+    for (int i = 0; i < p->row_count; i++) {
+        const struct ig_published_row *row = &p->rows[i];
+        if (strcmp(row->table, table) != 0) continue;
+        cli_grid_put(&grid, "%s", row->model);
+        for (int t = 0; t < p->task_count; t++) {
+            const struct ig_published_value *v = &row->values[t];
+            impossible = impossible || v->impossible;
+            if (v->present)
+                cli_grid_put(&grid, "%.*f%s", v->digits, v->value, v->impossible ? "?" : "");
+            else
+                cli_grid_put(&grid, "-");
+        }
+        cli_grid_put(&grid, isnan(row->mean) ? "-" : "%.4f", row->mean);
+    }
+    cli_grid_print(&grid, markdown);
+    for (int i = 0; impossible && i < p->row_count; i++)
+        for (int t = 0; t < p->task_count; t++) {
+            const struct ig_published_value *v = &p->rows[i].values[t];
+            if (!v->impossible || strcmp(p->rows[i].table, table) != 0) continue;
+            printf("%s? %s, %s: no number of right items of %lld gives %.*f: a --limit was used, "
+                   "or it is mistyped\n",
+                   markdown ? "\n" : "", p->rows[i].model, p->tasks[t], (long long)p->items[t],
+                   v->digits, v->value);
+        }
+}
+
+/* The share of discordant items up to which this difference is significant when paired: `paired`
+ * grows with its root. No fewer items can change side than the difference itself. */
+static void put_verdict(struct cli_grid *grid, const struct ig_published_pair *pair)
+{
+    double d = fabs(pair->difference), ratio = d / pair->paired[0], share = 0.03 * ratio * ratio;
+    if (pair->verdict != IG_VERDICT_SAME)
+        cli_grid_put(grid, "%s", verdict_word(pair->verdict));
+    else if (share < d || share < 0.005)
+        cli_grid_put(grid, "cannot be told, paired or not");
+    else
+        cli_grid_put(grid, "cannot be told; paired: if at most %.0f %% changed side",
+                     100 * fmin(share, 1));
+}
+
+static void put_pair(struct cli_grid *grid, const char *name, int64_t items,
+                     const struct ig_published_pair *pair)
+{
+    cli_grid_put(grid, "%s", name);
+    cli_grid_put(grid, "%lld", (long long)items);
+    cli_grid_put(grid, "%+.1f", 100 * pair->difference);
+    cli_grid_put(grid, "%+.1f to %+.1f", 100 * pair->low, 100 * pair->high);
+    cli_grid_put(grid, pair->p_holm < 0.0001 ? "<0.0001" : "%.4f", pair->p_holm);
+    cli_grid_put(grid, "%.1f / %.1f / %.1f", 100 * pair->paired[0], 100 * pair->paired[1],
+                 100 * pair->paired[2]);
+    put_verdict(grid, pair);
+}
+
+static void print_row(const struct ig_published *p, const struct ig_published_row *row,
+                      bool markdown)
+{
+    struct cli_grid grid = {.columns = 7};
+    int64_t items = 0;
+    printf(markdown ? "\n**%s** against **%s**\n\n" : "\n%s against %s\n", row->model,
+           p->rows[row->baseline].model);
+    cli_grid_put(&grid, "task");
+    cli_grid_put(&grid, "items");
+    cli_grid_put(&grid, "points");
+    cli_grid_put(&grid, "95 %% interval");
+    cli_grid_put(&grid, "p (Holm)");
+    cli_grid_put(&grid, "paired at 3 / 6 / 12 %%");
+    cli_grid_put(&grid, "verdict");
+    for (int t = 0; t < p->task_count; t++) {
+        items += p->items[t];
+        if (row->pairs[t].verdict != IG_VERDICT_NONE)
+            put_pair(&grid, p->tasks[t], p->items[t], &row->pairs[t]);
+    }
+    if (row->mean_pair.verdict != IG_VERDICT_NONE) put_pair(&grid, "mean", items, &row->mean_pair);
+    cli_grid_print(&grid, markdown);
+}
+
+void cli_published_print(const struct ig_published *p, bool markdown)
+{
+    for (int i = 0; i < p->row_count; i++) {
+        const char *table = p->rows[i].table;
+        bool seen = false;
+        for (int k = 0; k < i; k++)
+            seen = seen || strcmp(p->rows[k].table, table) == 0;
+        if (seen) continue;
+        if (i) putchar('\n');
+        if (*table) printf(markdown ? "### %s\n\n" : "== %s ==\n", table);
+        print_values(p, table, markdown);
+        for (int k = i; k < p->row_count; k++)
+            if (strcmp(p->rows[k].table, table) == 0 && p->rows[k].baseline != k)
+                print_row(p, &p->rows[k], markdown);
+    }
+    printf("\nFrom numbers alone the answers cannot be paired, so intervals are those of two "
+           "independent samples of all items.\n\"paired at\": the differences in points that the "
+           "same runs, compared item by item, would find if 3, 6 or 12 %% of the items changed "
+           "side.\n");
+}
+
+/* ---- JSON ---- */
+
+static void put_real(struct ig_json_writer *w, const char *key, double value)
+{
+    ig_json_key(w, key);
+    ig_json_put_real(w, value);
+}
+
+static void put_pair_json(struct ig_json_writer *w, const char *name,
+                          const struct ig_published_pair *pair)
+{
+    ig_json_open(w, '{');
+    ig_json_key(w, "task");
+    ig_json_put_text(w, ig_slice_of(name));
+    ig_json_key(w, "verdict");
+    ig_json_put_text(w, ig_slice_of(verdict_word(pair->verdict)));
+    put_real(w, "difference", pair->difference);
+    put_real(w, "low", pair->low);
+    put_real(w, "high", pair->high);
+    put_real(w, "p", pair->p);
+    put_real(w, "p_holm", pair->p_holm);
+    ig_json_key(w, "paired");
+    ig_json_open(w, '[');
+    for (int i = 0; i < 3; i++)
+        ig_json_put_real(w, pair->paired[i]);
+    ig_json_close(w, ']');
+    ig_json_close(w, '}');
+}
+
+static void put_row_json(struct ig_json_writer *w, const struct ig_published *p, int index)
+{
+    const struct ig_published_row *row = &p->rows[index];
+    ig_json_open(w, '{');
+    ig_json_key(w, "table");
+    ig_json_put_text(w, ig_slice_of(row->table));
+    ig_json_key(w, "model");
+    ig_json_put_text(w, ig_slice_of(row->model));
+    put_real(w, "mean", row->mean);
+    ig_json_key(w, "values");
+    ig_json_open(w, '{');
+    for (int t = 0; t < p->task_count; t++)
+        if (row->values[t].present) put_real(w, p->tasks[t], row->values[t].value);
+    ig_json_close(w, '}');
+    ig_json_key(w, "impossible");
+    ig_json_open(w, '[');
+    for (int t = 0; t < p->task_count; t++)
+        if (row->values[t].impossible) ig_json_put_text(w, ig_slice_of(p->tasks[t]));
+    ig_json_close(w, ']');
+    if (row->baseline != index) {
+        ig_json_key(w, "baseline");
+        ig_json_put_text(w, ig_slice_of(p->rows[row->baseline].model));
+        ig_json_key(w, "pairs");
+        ig_json_open(w, '[');
+        for (int t = 0; t < p->task_count; t++)
+            if (row->pairs[t].verdict != IG_VERDICT_NONE)
+                put_pair_json(w, p->tasks[t], &row->pairs[t]);
+        if (row->mean_pair.verdict != IG_VERDICT_NONE) put_pair_json(w, "mean", &row->mean_pair);
+        ig_json_close(w, ']');
+    }
+    ig_json_close(w, '}');
+}
+
+void cli_published_json(const struct ig_published *p, struct ig_json_writer *w)
+{
+    ig_json_open(w, '{');
+    ig_json_key(w, "items");
+    ig_json_open(w, '{');
+    for (int t = 0; t < p->task_count; t++) {
+        ig_json_key(w, p->tasks[t]);
+        ig_json_put_int(w, p->items[t]);
+    }
+    ig_json_close(w, '}');
+    ig_json_key(w, "rows");
+    ig_json_open(w, '[');
+    for (int i = 0; i < p->row_count; i++)
+        put_row_json(w, p, i);
+    ig_json_close(w, ']');
+    ig_json_close(w, '}');
+}
