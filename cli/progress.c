@@ -66,10 +66,11 @@ static void format_line(const struct ig_progress *p, double elapsed, char *line,
     char left[32] = "";
     if (part > 0.01 && part < 1)
         snprintf(left, sizeof left, ", %.0f s left", elapsed / part - elapsed);
+    char rate[32];
     if (p->bytes_total)
-        snprintf(line, size, "%s %3.0f %%, %lld of %lld tensors, %.2f GB/s%s", p->phase, 100 * part,
-                 (long long)p->items_done, (long long)p->items_total,
-                 elapsed > 0 ? done / elapsed / 1e9 : 0, left);
+        snprintf(line, size, "%s %3.0f %%, %lld of %lld %s, %s/s%s", p->phase, 100 * part,
+                 (long long)p->items_done, (long long)p->items_total, p->unit ? p->unit : "tensors",
+                 cli_bytes(elapsed > 0 ? (uint64_t)(done / elapsed) : 0, rate), left);
     else
         snprintf(line, size, "%s %3.0f %%, %lld of %lld, %.1f/s%s%s%s", p->phase, 100 * part,
                  (long long)p->items_done, (long long)p->items_total,

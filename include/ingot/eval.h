@@ -63,6 +63,10 @@ struct ig_eval_result {
 
 /* Names and summaries of the tasks, NULL-terminated pairs. */
 const char *const *ig_eval_task_list(void);
+/* A task's data set on the Hub ("aps/super_glue") and its configuration there ("boolq", or ""). */
+#define IG_EVAL_SOURCE_MAX 128
+IG_MUST_CHECK bool ig_eval_task_source(struct ig_slice task, char dataset[IG_EVAL_SOURCE_MAX],
+                                       char config[IG_EVAL_SOURCE_MAX], struct ig_err *err);
 
 struct ig_eval_set;
 IG_MUST_CHECK bool ig_eval_open(const struct ig_eval_job *job, struct ig_eval_set **out,

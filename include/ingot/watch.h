@@ -9,6 +9,7 @@
 
 struct ig_progress {
     const char *phase;  /* "merge", "quantize", "prompt", ... */
+    const char *unit;   /* what items are when bytes count; NULL: "tensors" */
     int64_t items_done; /* tensors, tokens or items */
     int64_t items_total;
     int64_t bytes_done;  /* bytes read from the inputs */

@@ -142,12 +142,85 @@ static void a_folder_of_the_cache_has_its_name_back(void **state)
     ig_buf_release(&out);
 }
 
+#define SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#define SHA1   "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391" /* of git's empty blob */
+
+static void a_listing_gives_files_and_digests(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    struct ig_arena arena = {0};
+    struct hub_listing l = {0};
+    const char *text = "{\"sha\": \"" COMMIT "\", \"siblings\": ["
+                       "{\"rfilename\": \"b/c.bin\", \"size\": 9, \"blobId\": \"" SHA1
+                       "\", \"lfs\": {\"sha256\": \"" SHA256 "\", \"size\": 7}},"
+                       "{\"rfilename\": \"a.json\", \"size\": 5, \"blobId\": \"" SHA1 "\"},"
+                       "{\"rfilename\": \"unknown\"}]}";
+    check_ok(hub__listing_read(ig_slice_of(text), &arena, &l, &err), &err);
+    assert_string_equal(l.commit, COMMIT);
+    assert_int_equal(l.count, 3);
+    assert_string_equal(l.files[0].path.ptr, "a.json");
+    assert_int_equal(l.files[0].bytes, 5);
+    assert_string_equal(l.files[0].digest, SHA1);
+    assert_false(l.files[0].is_lfs);
+    assert_int_equal(l.files[1].bytes, 7);
+    assert_string_equal(l.files[1].digest, SHA256);
+    assert_true(l.files[1].is_lfs);
+    assert_string_equal(l.files[2].digest, "");
+    assert_int_equal(hub__listing_select(&l, NULL, NULL), 3);
+    assert_int_equal(hub__listing_select(&l, "*.bin", NULL), 1);
+    assert_int_equal(hub__listing_select(&l, "[ab]*", "a*"), 1);
+    assert_int_equal(hub__listing_select(&l, "x,b/", ""), 1);
+    assert_int_equal(hub__listing_select(&l, "", NULL), 0);
+    check_fails(hub__listing_read(ig_slice_of("{"), &arena, &l, &err), &err, IG_ERR_DATA, "JSON");
+    ig_arena_release(&arena);
+}
+
+static void digests_are_git_s_and_sha256(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    struct hub_hash *hash = hub__hash_new(&err);
+    assert_non_null(hash);
+    struct hub_file file = {.bytes = 0, .digest = SHA1};
+    check_ok(hub__hash_start(hash, &file, &err), &err);
+    assert_true(hub__hash_agrees(hash, &file));
+    file = (struct hub_file){.bytes = 0, .digest = SHA256, .is_lfs = true};
+    check_ok(hub__hash_start(hash, &file, &err), &err);
+    assert_true(hub__hash_agrees(hash, &file));
+    /* git hash-object of "what is up, doc?", the book's example */
+    file = (struct hub_file){.bytes = 16, .digest = "bd9dbf5aae1a3862dd1526723246b20206e5fc37"};
+    check_ok(hub__hash_start(hash, &file, &err), &err);
+    hub__hash_feed(hash, "what is ", 8);
+    hub__hash_feed(hash, "up, doc?", 8);
+    assert_true(hub__hash_agrees(hash, &file));
+    check_ok(hub__hash_start(hash, &file, &err), &err);
+    hub__hash_feed(hash, "what is up, Doc?", 16);
+    assert_false(hub__hash_agrees(hash, &file));
+    hub__hash_free(hash);
+}
+
+static void addresses_are_quoted(void **state)
+{
+    (void)state;
+    struct ig_buf out = {0};
+    hub__url_quote(&out, ig_slice_of("a b/c#?%\xC3\xA9~-._"), true);
+    assert_string_equal(out.data, "a%20b/c%23%3F%25%C3%A9~-._");
+    ig_buf_clear(&out);
+    hub__url_quote(&out, ig_slice_of("refs/pr/1"), false);
+    assert_string_equal(out.data, "refs%2Fpr%2F1");
+    ig_buf_release(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_as_huggingface_hub_takes_them),
         cmocka_unit_test(variables_say_where_the_cache_is),
         cmocka_unit_test(a_snapshot_is_found_by_name_and_revision),
+        cmocka_unit_test(a_listing_gives_files_and_digests),
+        cmocka_unit_test(digests_are_git_s_and_sha256),
+        cmocka_unit_test(addresses_are_quoted),
         cmocka_unit_test(a_folder_of_the_cache_has_its_name_back),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
