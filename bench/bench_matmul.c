@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * bench matmul — one thread's kernels on every instruction set: matvec and unpack over a matrix
  * that fits the second-level cache (what the arithmetic can do; memory is bench_infer's subject),
- * tile and transpose as the engine calls them. Processor time, the fastest of many: it hardly
- * depends on what else runs. One JSON line a case. */
-#include "tensor/kernels/matmul.h"
+ * tile and transpose as the engine calls them; and the same of narrow arithmetic. Processor time,
+ * the fastest of many: it hardly depends on what else runs. One JSON line a case. */
+#include "tensor/kernels/narrow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +29,10 @@ struct bench {
     struct ig_matmul_ops ops;
     struct ig_matrix w;
     struct ig_tile tile;
+    struct ig_narrow_ops narrow;
+    struct ig_narrow_tile narrow_tile;
     float *x, *operand, *out;
+    void *packed_x, *packed_w;
 };
 
 static double cpu_seconds(void)
@@ -58,6 +61,26 @@ static void run_unpack(const struct bench *b)
 static void run_tile(const struct bench *b)
 {
     b->ops.tile(&b->tile);
+}
+
+static void run_narrow_matvec(const struct bench *b)
+{
+    b->narrow.matvec(&b->w, b->operand, 0, ROWS, b->out);
+}
+
+static void run_narrow_tile(const struct bench *b)
+{
+    b->narrow.tile(&b->narrow_tile);
+}
+
+static void run_pack_w(const struct bench *b)
+{
+    b->narrow.pack_w(&b->w, 0, IG_NARROW_FEATURES, b->packed_w);
+}
+
+static void run_pack_x(const struct bench *b)
+{
+    b->narrow.pack_x(b->narrow_tile.kind, b->w.group, b->x, COLS, IG_NARROW_ROWS, b->packed_x);
 }
 
 static void run_transpose(const struct bench *b)
@@ -89,9 +112,27 @@ static float *floats(size_t count)
     return p;
 }
 
+static void bench_narrow(struct bench *b, enum ig_isa isa, const char *format)
+{
+    const double block = (double)IG_NARROW_FEATURES * COLS, elements = (double)ROWS * COLS;
+    enum ig_narrow kind = ig_narrow_kind(&b->w);
+    if (kind == IG_NARROW_NONE || !(kind == IG_NARROW_INT8 ? b->narrow.int8 : b->narrow.bf16))
+        return;
+    b->narrow_tile = (struct ig_narrow_tile){kind,       b->packed_x,    b->packed_w,
+                                             b->out,     COLS,           IG_NARROW_FEATURES,
+                                             b->w.group, IG_NARROW_ROWS, IG_NARROW_FEATURES};
+    measure(b, isa, "narrow pack_x", format, (double)IG_NARROW_ROWS * COLS, 0, run_pack_x);
+    measure(b, isa, "narrow pack_w", format, block, 0, run_pack_w);
+    measure(b, isa, "narrow tile", format, block, 2 * block * IG_NARROW_ROWS, run_narrow_tile);
+    if (kind != IG_NARROW_INT8) return;
+    b->narrow.prepare(&b->w, b->x, b->operand);
+    measure(b, isa, "narrow matvec", format, elements, 2 * elements, run_narrow_matvec);
+}
+
 static void bench_isa(struct bench *b, enum ig_isa isa)
 {
     IG_OPS_FILL(matmul, &b->ops, isa);
+    ig_narrow_fill(&b->narrow, isa);
     const double elements = (double)ROWS * COLS;
     for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
         b->w.packing = formats[f].packing;
@@ -101,6 +142,7 @@ static void bench_isa(struct bench *b, enum ig_isa isa)
         measure(b, isa, "prepare", formats[f].name, COLS, 0, run_prepare);
         measure(b, isa, "matvec", formats[f].name, elements, 2 * elements, run_matvec);
         measure(b, isa, "unpack", formats[f].name, elements, 0, run_unpack);
+        bench_narrow(b, isa, formats[f].name);
     }
     for (int lanes = 16; lanes <= b->ops.lanes; lanes += 16) {
         char what[32];
@@ -116,6 +158,8 @@ int main(void)
 {
     struct bench b = {.x = floats(64 * COLS), .out = floats(64 * COLS)};
     b.operand = floats((size_t)ig_matmul_operand_floats(COLS));
+    b.packed_x = floats(ig_narrow_x_bytes(COLS) / sizeof(float));
+    b.packed_w = floats(ig_narrow_w_bytes(COLS) / sizeof(float));
     unsigned char *bytes = calloc(ROWS * COLS, 4 + 1 + 1);
     if (!bytes) return 1;
     for (size_t i = 0; i < (size_t)ROWS * COLS * 4; i++)
@@ -129,6 +173,7 @@ int main(void)
                              .biases = bytes + (size_t)ROWS * COLS * 5};
     for (int isa = IG_ISA_AVX2; isa < IG_ISA_COUNT; isa++)
         if (ig_isa_available((enum ig_isa)isa)) bench_isa(&b, (enum ig_isa)isa);
+    free(b.packed_x), free(b.packed_w);
     free(b.x), free(b.out), free(b.operand), free(bytes);
     return 0;
 }

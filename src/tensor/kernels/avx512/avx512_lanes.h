@@ -32,11 +32,28 @@ INLINE __mmask16 lanes_of(int64_t count)
     return count >= 16 ? 0xFFFF : (__mmask16)((1U << count) - 1);
 }
 
+/* 16, 24, 32, 40 or 48 bytes, whatever behind them. Not by a mask: masked loads wait for memory
+ * that others have prefetched. */
+INLINE __m512i load_bytes(const int bytes, const uint8_t *p)
+{
+    if (bytes < 32) {
+        __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const void *)p));
+        if (bytes > 16) v = _mm256_inserti128_si256(v, _mm_loadl_epi64((const void *)(p + 16)), 1);
+        return _mm512_castsi256_si512(v);
+    }
+    __m512i v = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)p));
+    if (bytes == 40) v = _mm512_inserti32x4(v, _mm_loadl_epi64((const void *)(p + 32)), 2);
+    if (bytes == 48) v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(p + 32)), 2);
+    return v;
+}
+
 /* 16 plain floats at element i, those that the mask leaves out as zeros, untouched in memory. */
 INLINE __m512 plain_load(enum ig_dtype dtype, const uint8_t *p, int64_t i, __mmask16 m)
 {
-    if (dtype == IG_F32) return _mm512_maskz_loadu_ps(m, p + 4 * i);
-    __m256i half = _mm256_maskz_loadu_epi16(m, p + 2 * i);
+    if (dtype == IG_F32)
+        return m == 0xFFFF ? _mm512_loadu_ps(p + 4 * i) : _mm512_maskz_loadu_ps(m, p + 4 * i);
+    __m256i half = m == 0xFFFF ? _mm256_loadu_si256((const void *)(p + 2 * i))
+                               : _mm256_maskz_loadu_epi16(m, p + 2 * i);
     if (dtype == IG_F16) return _mm512_cvtph_ps(half);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
@@ -46,7 +63,8 @@ INLINE __m512 plain_load(enum ig_dtype dtype, const uint8_t *p, int64_t i, __mma
 INLINE __m512 load_scales(const struct ig_matrix *w, int64_t first, __mmask16 m)
 {
     if (w->packing == IG_PACK_AFFINE) return plain_load(w->scale_dtype, w->scales, first, m);
-    __m128i bytes = _mm_maskz_loadu_epi8(m, (const uint8_t *)w->scales + first);
+    const uint8_t *p = (const uint8_t *)w->scales + first;
+    __m128i bytes = m == 0xFFFF ? _mm_loadu_si128((const void *)p) : _mm_maskz_loadu_epi8(m, p);
     __m512 unit = _mm512_set1_ps(256.0F);
     if (w->group == 16) return _mm512_mul_ps(e4m3_words(_mm256_cvtepi8_epi16(bytes)), unit);
     __m512 powers = _mm512_maskz_mov_ps(m, e8m0_bytes(bytes));

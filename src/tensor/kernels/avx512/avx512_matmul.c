@@ -43,7 +43,7 @@ INLINE __m512i spread(enum kind kind, const uint8_t *p)
     if (kind == Q2) return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
     if (kind == Q4 || kind == FP4 || kind == Q8) return _mm512_loadu_si512(p);
     if (kind == Q5) {
-        __m512i words = _mm512_maskz_loadu_epi32(0x03FF, p); /* 40 bytes; 10 for each quarter */
+        __m512i words = load_bytes(40, p); /* 40 bytes; 10 for each quarter */
         words = _mm512_permutexvar_epi16(_mm512_set_epi16(0, 0, 0, 19, 18, 17, 16, 15, 0, 0, 0, 14,
                                                           13, 12, 11, 10, 0, 0, 0, 9, 8, 7, 6, 5, 0,
                                                           0, 0, 4, 3, 2, 1, 0),
@@ -53,7 +53,7 @@ INLINE __m512i spread(enum kind kind, const uint8_t *p)
                                            0, 1, 2, -1, 2, 3, 4, -1, 5, 6, 7, -1, 7, 8, 9, -1)));
         return _mm512_srlv_epi32(lanes, _mm512_broadcast_i32x4(_mm_setr_epi32(0, 4, 0, 4)));
     }
-    __m512i words = _mm512_maskz_loadu_epi32(0x0FFF, p); /* 48 bytes; 3 for each lane */
+    __m512i words = load_bytes(48, p); /* 48 bytes; 3 for each lane */
     words = _mm512_permutexvar_epi32(
         _mm512_setr_epi32(0, 1, 2, 0, 3, 4, 5, 0, 6, 7, 8, 0, 9, 10, 11, 0), words);
     return _mm512_shuffle_epi8(words, _mm512_broadcast_i32x4(_mm_setr_epi8(

@@ -21,7 +21,6 @@
 
 struct spreader {
     __m512i bytes, bits, mask, table;
-    __mmask64 used; /* bytes of 64 codes */
     bool fp4;
 };
 
@@ -39,16 +38,16 @@ static struct spreader spreader_of(const struct ig_matrix *w)
         .mask = _mm512_set1_epi8((char)((1 << w->bits) - 1)),
         .table = _mm512_broadcast_i32x4(
             _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0)),
-        .used = w->bits == 8 ? ~0ULL : (1ULL << (8 * w->bits)) - 1,
         .fp4 = w->packing == IG_PACK_FP4,
     };
     return s;
 }
 
 /* 64 codes as bytes. */
-INLINE __m512i codes_at(const struct spreader *s, const uint8_t *p)
+INLINE __m512i codes_at(const struct spreader *s, const int bits, const uint8_t *p)
 {
-    __m512i v = _mm512_permutexvar_epi8(s->bytes, _mm512_maskz_loadu_epi8(s->used, p));
+    if (bits == 8) return _mm512_loadu_si512(p);
+    __m512i v = _mm512_permutexvar_epi8(s->bytes, load_bytes(8 * bits, p));
     v = _mm512_and_si512(_mm512_multishift_epi64_epi8(s->bits, v), s->mask);
     return s->fp4 ? _mm512_shuffle_epi8(s->table, v) : v;
 }
@@ -171,41 +170,62 @@ INLINE void store_units(const __m512i *in, void *out)
     transpose_16(rows, 16, to, PANEL);
 }
 
+/* The codes of 16 features from n on. */
+INLINE void pack_codes(const struct ig_matrix *w, const struct spreader *s, const uint8_t *data,
+                       int64_t used, uint8_t *panel, const int bits)
+{
+    const size_t row_bytes = ig_matmul_row_bytes(w);
+    for (int64_t c = 0; c < w->cols; c += 64, data += 8 * bits) {
+        __m512i v[16];
+        for (int64_t i = 0; i < 16; i++)
+            v[i] =
+                i < used ? codes_at(s, bits, data + (size_t)i * row_bytes) : _mm512_setzero_si512();
+        store_units(v, panel + c * PANEL);
+    }
+}
+
+/* Scales and biases of 16 features, the groups from `group` of the first on. */
+static void pack_scales(const struct ig_matrix *w, int64_t group, int64_t used, float *scales,
+                        float *biases)
+{
+    const int64_t groups = w->cols / w->group;
+    float a[256], b[256];
+    for (int64_t g = 0; g < groups; g += 16) {
+        for (int64_t i = 0; i < 16; i++) {
+            __mmask16 m = i < used ? lanes_of(groups - g) : 0;
+            __m512 bias, scale = scales_at(w, group + i * groups + g, m, &bias);
+            _mm512_storeu_ps(a + 16 * i, scale);
+            _mm512_storeu_ps(b + 16 * i, bias);
+        }
+        float at[256], bt[256];
+        transpose_16(a, 16, at, 16);
+        transpose_16(b, 16, bt, 16);
+        for (int64_t i = 0; i < 16 && g + i < groups; i++) {
+            _mm512_storeu_ps(scales + (g + i) * PANEL, _mm512_loadu_ps(at + 16 * i));
+            _mm512_storeu_ps(biases + (g + i) * PANEL, _mm512_loadu_ps(bt + 16 * i));
+        }
+    }
+}
+
 static void pack_w_int8(const struct ig_matrix *w, int64_t first, int64_t count, uint8_t *out)
 {
     const struct spreader s = spreader_of(w);
-    const int64_t cols = w->cols, groups = cols / w->group;
-    const size_t row_bytes = ig_matmul_row_bytes(w), step = (size_t)w->bits * 8;
-    const uint8_t *data = (const uint8_t *)w->data + (size_t)first * row_bytes;
-    float *scales = (float *)(void *)(out + ig_narrow_w_scales(cols));
-    float *biases = scales + groups * N;
+    const int64_t groups = w->cols / w->group;
+    float *scales = (float *)(void *)(out + ig_narrow_w_scales(w->cols));
     for (int64_t n = 0; n < N; n += 16) {
-        uint8_t *panel = out + n / PANEL * PANEL * cols + n % PANEL * 4;
-        for (int64_t c = 0; c < cols; c += 64) {
-            __m512i v[16];
-            for (int64_t i = 0; i < 16; i++)
-                v[i] =
-                    n + i < count
-                        ? codes_at(&s, data + (size_t)(n + i) * row_bytes + (size_t)(c / 64) * step)
-                        : _mm512_setzero_si512();
-            store_units(v, panel + c * PANEL);
+        const uint8_t *data =
+            (const uint8_t *)w->data + (size_t)(first + n) * ig_matmul_row_bytes(w);
+        uint8_t *panel = out + n / PANEL * PANEL * w->cols + n % PANEL * 4;
+        switch (w->bits) {
+        case 2: pack_codes(w, &s, data, count - n, panel, 2); break;
+        case 3: pack_codes(w, &s, data, count - n, panel, 3); break;
+        case 4: pack_codes(w, &s, data, count - n, panel, 4); break;
+        case 5: pack_codes(w, &s, data, count - n, panel, 5); break;
+        case 6: pack_codes(w, &s, data, count - n, panel, 6); break;
+        default: pack_codes(w, &s, data, count - n, panel, 8); break;
         }
-        for (int64_t g = 0; g < groups; g += 16) {
-            float a[256], b[256], at[256], bt[256];
-            for (int64_t i = 0; i < 16; i++) {
-                __mmask16 m = n + i < count ? lanes_of(groups - g) : 0;
-                __m512 bias, scale = scales_at(w, (first + n + i) * groups + g, m, &bias);
-                _mm512_storeu_ps(a + 16 * i, scale);
-                _mm512_storeu_ps(b + 16 * i, bias);
-            }
-            transpose_16(a, 16, at, 16);
-            transpose_16(b, 16, bt, 16);
-            int64_t to = (n / PANEL * groups + g) * PANEL + n % PANEL;
-            for (int64_t i = 0; i < 16 && g + i < groups; i++) {
-                _mm512_storeu_ps(scales + to + i * PANEL, _mm512_loadu_ps(at + 16 * i));
-                _mm512_storeu_ps(biases + to + i * PANEL, _mm512_loadu_ps(bt + 16 * i));
-            }
-        }
+        int64_t to = n / PANEL * groups * PANEL + n % PANEL;
+        pack_scales(w, (first + n) * groups, count - n, scales + to, scales + groups * N + to);
     }
 }
 
@@ -376,7 +396,7 @@ INLINE float row_dot(const struct ig_matrix *w, const struct spreader *s, const 
         biased = _mm512_fmadd_ps(bias, _mm512_loadu_ps(x_sums + g), biased);
         int64_t end = (g + 16) * w->group < w->cols ? (g + 16) * w->group : w->cols;
         for (; c < end; c += 64, p += bits * 8) {
-            __m512i codes = bits == 8 ? _mm512_loadu_si512(p) : codes_at(s, p);
+            __m512i codes = codes_at(s, bits, p);
             __m512i dot =
                 _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, _mm512_loadu_si512(x + c));
             __m512 each = _mm512_permutexvar_ps(_mm512_srl_epi32(column, shift), scale);
@@ -387,13 +407,25 @@ INLINE float row_dot(const struct ig_matrix *w, const struct spreader *s, const 
     return _mm512_reduce_add_ps(_mm512_add_ps(sum, biased));
 }
 
-static void matvec(const struct ig_matrix *w, const void *operand, int64_t first, int64_t count,
-                   float *y)
+INLINE void matvec_bits(const struct ig_matrix *w, const void *operand, int64_t first,
+                        int64_t count, float *y, const int bits)
 {
     const struct spreader s = spreader_of(w);
     for (int64_t i = 0; i < count; i++)
-        y[i] = w->bits == 8 ? row_dot(w, &s, operand, first + i, 8)
-                            : row_dot(w, &s, operand, first + i, w->bits);
+        y[i] = row_dot(w, &s, operand, first + i, bits);
+}
+
+static void matvec(const struct ig_matrix *w, const void *operand, int64_t first, int64_t count,
+                   float *y)
+{
+    switch (w->bits) {
+    case 2: matvec_bits(w, operand, first, count, y, 2); return;
+    case 3: matvec_bits(w, operand, first, count, y, 3); return;
+    case 4: matvec_bits(w, operand, first, count, y, 4); return;
+    case 5: matvec_bits(w, operand, first, count, y, 5); return;
+    case 6: matvec_bits(w, operand, first, count, y, 6); return;
+    default: matvec_bits(w, operand, first, count, y, 8); return;
+    }
 }
 
 void ig_narrow_vnni(struct ig_narrow_ops *ops)
