@@ -23,12 +23,13 @@ struct args {
 static const struct ig_opt options[] = {
     IG_OPT_ARGS(struct args, models, "MODEL", "model folders, plain or quantised"),
     IG_OPT_TEXT(struct args, tasks, "tasks", 't', "LIST", "all",
-                "'ingot list tasks' shows them; mini: all of the embedded mini-tasks"),
+                "'ingot list tasks' shows them; mini: the embedded ones; FILE.yaml: your own"),
     IG_OPT_TEXT(
         struct args, data, "data", 'd', "DIR", NULL,
         "the rows: TASK.jsonl, or Parquet or Arrow as the Hub names it; absent: mini-tasks"),
     IG_OPT_INT(struct args, limit, "limit", 'l', "N", "0", 0, 1e9, "the first N rows; 0: all"),
-    IG_OPT_INT(struct args, shots, "shots", 'n', "N", "0", 0, 64, "examples before the question"),
+    IG_OPT_INT(struct args, shots, "shots", 'n', "N", "-1", -1, 64,
+               "examples before the question; -1: as the task says, 0 for the built-in ones"),
     IG_OPT_FLAG(struct args, chat, "chat-template", 0, "ask through the model's chat template"),
     IG_OPT_TEXT(struct args, output, "output", 'o', "DIR", NULL,
                 "write lm-evaluation-harness's files there, and a log to go on from after a kill"),
@@ -119,7 +120,8 @@ static bool ask(const struct args *args, const struct ig_watch *watch, struct sc
     const struct ig_eval_job job = {.data = fixtures ? mini : args->data,
                                     .tasks = strcmp(args->tasks, "mini") ? args->tasks : "all",
                                     .limit = args->limit,
-                                    .shots = args->shots,
+                                    .shots = args->shots < 0 ? 0 : args->shots,
+                                    .shots_own = args->shots < 0,
                                     .multiturn = args->style == 0, /* as each program's default */
                                     .chat = s->chat,
                                     .style = (enum ig_eval_style)args->style,

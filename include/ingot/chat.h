@@ -10,6 +10,11 @@ struct ig_template;
 
 IG_MUST_CHECK bool ig_template_parse(struct ig_slice source, const char *name,
                                      struct ig_template **out, struct ig_err *err);
+/* As jinja2 by itself with StrictUndefined and keep_trailing_newline, which is how lm-eval's tasks
+ * are rendered: tags eat no white space around them, what is undefined is an error, and the
+ * variables are the members and no others. */
+IG_MUST_CHECK bool ig_template_parse_strict(struct ig_slice source, const char *name,
+                                            struct ig_template **out, struct ig_err *err);
 /* The template of a model folder: chat_template.jinja, else tokenizer_config.json's chat_template
  * (a string, or a list: "tool_use" when tools are given, else "default"). PATH may be a .jinja
  * file. */

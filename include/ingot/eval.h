@@ -21,13 +21,14 @@ enum ig_eval_style {
 
 struct ig_eval_job {
     const char *data;  /* folder: TASK.jsonl, or Parquet and others as the Hub names them */
-    const char *tasks; /* "arc_easy,boolq", or "all" */
+    const char *tasks; /* "arc_easy,boolq", "all"; FILE.yaml: a task of one's own (docs/eval.md) */
     int64_t limit;     /* the first N rows of each task; 0: all */
     enum ig_eval_style style;
     const struct ig_template *chat; /* NULL: no chat template */
     int64_t shots;                  /* examples before the question, drawn from TASK.train.jsonl */
-    bool multiturn;                 /* with chat: an example is a user and an assistant turn */
-    uint64_t seed;                  /* of the draw; 0: the style's own (1234 lm-eval, 123 mlx) */
+    bool shots_own; /* not `shots` but what a task says itself: num_fewshot, 0 for built-in ones */
+    bool multiturn; /* with chat: an example is a user and an assistant turn */
+    uint64_t seed;  /* of the draw; 0: the style's own (1234 lm-eval, 123 mlx) */
     const struct ig_watch *watch;
 };
 

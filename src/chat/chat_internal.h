@@ -242,6 +242,7 @@ struct ig_template {
     uint32_t name_count, name_cap;
     struct ig_map name_map;
     const struct ig_json *special; /* bos_token and so on: an object of strings, or NULL */
+    bool strict;                   /* ig_template_parse_strict made it */
 };
 
 struct token {
@@ -329,7 +330,8 @@ struct run {
     uint64_t steps;
     int depth, calls;
     uint8_t jump;
-    bool placed; /* the failure's place is known */
+    bool placed;                 /* the failure's place is known */
+    const struct node *may_lack; /* strict: this node may be undefined, a test or filter asks */
     uint32_t failed_at;
     char *tail, *tail_end; /* free room after the newest joined text: see chat__concat */
 };

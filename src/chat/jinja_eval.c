@@ -143,6 +143,13 @@ static bool eval_call(struct run *r, const struct node *n, struct value *out)
            chat__call(r, callee, &call, out);
 }
 
+/* Tests and filters whose subject need not be there, in jinja2's StrictUndefined too. */
+static bool asks_for_undefined(const char *name)
+{
+    return strcmp(name, "defined") == 0 || strcmp(name, "undefined") == 0 ||
+           strcmp(name, "default") == 0 || strcmp(name, "d") == 0;
+}
+
 static bool eval_filter(struct run *r, const struct node *n, struct value *out)
 {
     struct value self;
@@ -151,6 +158,11 @@ static bool eval_filter(struct run *r, const struct node *n, struct value *out)
     if (!n->builtin)
         return chat__fail(r, "there is no %s named '" IG_SLICE_FMT "'", test ? "test" : "filter",
                           IG_SLICE_ARG(r->tmpl->names[n->name]));
+    if (r->tmpl->strict) {
+        if (!test && strcmp(n->builtin->name, "tojson") == 0)
+            return chat__fail(r, "the filter 'tojson' is not supported here");
+        if (asks_for_undefined(n->builtin->name)) r->may_lack = n->a;
+    }
     return chat__eval(r, n->a, &self) && chat__make_call(r, n->args, &call) &&
            chat__call_builtin(r, n->builtin, self, &call, out);
 }
@@ -188,6 +200,8 @@ bool chat__eval(struct run *r, const struct node *n, struct value *out)
     bool ok = r->depth < CHAT_EVAL_DEPTH_MAX || chat__fail(r, "the template recurses too deeply");
     r->depth++;
     ok = ok && chat__charge(r, 0) && eval_node(r, n, out);
+    if (ok && r->tmpl->strict && out->kind == V_UNDEFINED && r->may_lack != n)
+        ok = chat__fail_undefined(r, *out);
     r->depth--;
     if (!ok && !r->placed) {
         r->placed = true;

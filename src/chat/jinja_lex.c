@@ -39,8 +39,8 @@ bool chat__fail_at(const struct ig_template *tmpl, uint32_t at, struct ig_err *e
             column++;
         }
     }
-    return ig_err_set(err, IG_ERR_DATA, "chat template, line %u, column %u: %s", line, column,
-                      text);
+    return ig_err_set(err, IG_ERR_DATA, "%stemplate, line %u, column %u: %s",
+                      tmpl->strict ? "" : "chat ", line, column, text);
 }
 
 int chat__space(const char *p, const char *end)
@@ -104,7 +104,7 @@ static struct ig_slice trim_before(const struct lexer *x, const char *text, cons
             if (!n) kept = p;
         }
         end = kept;
-    } else if (sign != '+' && lstrip) {
+    } else if (sign != '+' && lstrip && !x->tmpl->strict) {
         while (line > text && line[-1] != '\n')
             line--;
         const char *p = line;
@@ -125,7 +125,7 @@ static void end_tag(struct lexer *x, bool dash, bool plus, bool trims)
 {
     if (dash)
         skip_space(x);
-    else if (!plus && trims && x->p < x->end && *x->p == '\n')
+    else if (!plus && trims && !x->tmpl->strict && x->p < x->end && *x->p == '\n')
         x->p++;
     x->line_starting = x->p > x->start && x->p[-1] == '\n';
 }

@@ -11,7 +11,7 @@
 #define CONFIG_BYTES_MAX ((size_t)256 << 20) /* old tokenizer_config.json hold all added tokens */
 #define CONTINUE_TAG     "CONTINUE_FINAL_MESSAGE_TAG " /* as transformers: it must survive trim */
 
-/* CRLF and CR become LF, and one newline at the end goes. */
+/* CRLF and CR become LF, and one newline at the end goes (unless strict: lm-eval keeps it). */
 static bool normalise(struct ig_template *t, struct ig_slice source, struct ig_err *err)
 {
     char *copy = ig_arena_new(&t->arena, source.len + 1);
@@ -22,16 +22,17 @@ static bool normalise(struct ig_template *t, struct ig_slice source, struct ig_e
         if (c == '\r' && i + 1 < source.len && source.ptr[i + 1] == '\n') continue;
         copy[n++] = c == '\r' ? '\n' : c;
     }
-    if (n && copy[n - 1] == '\n') n--;
+    if (!t->strict && n && copy[n - 1] == '\n') n--;
     t->source = ig_slice_make(copy, n);
     return true;
 }
 
-bool ig_template_parse(struct ig_slice source, const char *name, struct ig_template **out,
-                       struct ig_err *err)
+static bool parse(struct ig_slice source, const char *name, bool strict, struct ig_template **out,
+                  struct ig_err *err)
 {
     struct ig_template *t = calloc(1, sizeof *t);
     if (!t) return ig_err_nomem(err);
+    t->strict = strict;
     t->arena.bytes_max = CHAT_ARENA_BYTES_MAX;
     size_t bad;
     if (source.len > CHAT_SOURCE_BYTES_MAX) {
@@ -51,6 +52,18 @@ fail:
     if (name) ig_err_within(err, "%s", name);
     ig_template_close(t);
     return false;
+}
+
+bool ig_template_parse(struct ig_slice source, const char *name, struct ig_template **out,
+                       struct ig_err *err)
+{
+    return parse(source, name, false, out, err);
+}
+
+bool ig_template_parse_strict(struct ig_slice source, const char *name, struct ig_template **out,
+                              struct ig_err *err)
+{
+    return parse(source, name, true, out, err);
 }
 
 void ig_template_close(struct ig_template *t)
@@ -351,12 +364,26 @@ static bool set_variables(struct run *r, const struct ig_json *variables, struct
     return set_variable(r, ig_slice_of("messages"), *messages);
 }
 
+/* The members and nothing else. */
+static bool render_strict(struct run *r, const struct ig_json *variables)
+{
+    struct scope *none;
+    struct value value;
+    if (!chat__push_scope(r, NULL, &none)) return false;
+    for (uint32_t i = 0; i < variables->count; i++)
+        if (!chat__from_json(r, &variables->items[i], &value) ||
+            !set_variable(r, variables->items[i].key, value))
+            return false;
+    return chat__exec(r, &r->tmpl->body);
+}
+
 static bool render(struct run *r, const struct ig_json *variables)
 {
     struct value continues, messages, final;
     struct scope *none;
     if (variables->type != IG_JSON_OBJECT)
         return chat__fail(r, "the variables must be a JSON object");
+    if (r->tmpl->strict) return render_strict(r, variables);
     if (!chat__push_scope(r, NULL, &none) || !set_defaults(r) ||
         !set_variables(r, variables, &continues, &messages))
         return false;
@@ -382,7 +409,7 @@ bool ig_template_render(const struct ig_template *tmpl, const struct ig_json *va
         memcpy(text, err->text, sizeof text);
         chat__fail_at(tmpl, r.failed_at, err, "%s", text);
     } else {
-        ig_err_within(err, "chat template");
+        ig_err_within(err, tmpl->strict ? "template" : "chat template");
     }
     ig_buf_release(&r.out);
     ig_arena_release(&r.arena);

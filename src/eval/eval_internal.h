@@ -9,6 +9,7 @@
 
 #define EVAL_FILE_BYTES_MAX ((size_t)1 << 31) /* hellaswag's train split has 48 MB */
 #define EVAL_CHOICES_MAX    32                /* the seven tasks have 2 to 5 */
+#define EVAL_SHOTS_MAX      1000
 
 /* What a task makes of a row. Texts borrow the row, or live in the arena. */
 struct eval_doc {
@@ -18,8 +19,13 @@ struct eval_doc {
     /* Each choice is a context of its own, and `rest` is what is scored after it (winogrande). */
     bool partial;
     struct ig_slice rest;
+    /* Of tasks in YAML only. */
+    struct ig_slice description; /* before everything else; {NULL, 0}: none */
+    struct ig_slice target;      /* as samples files write it */
+    bool text_target;            /* the row names the answer's text, not its number */
 };
 
+struct eval_yaml;
 struct eval_task {
     const char *name, *summary;
     const char *hub;     /* data set and configuration on the Hub */
@@ -31,7 +37,17 @@ struct eval_task {
     bool adds_fields; /* the harness adds query, choices and gold to the row (hellaswag) */
     bool (*read)(const struct ig_json *row, struct ig_arena *arena, struct eval_doc *out,
                  struct ig_err *err);
+    /* Of tasks in YAML only. */
+    const struct eval_yaml *yaml;
+    struct ig_slice target_delimiter, fewshot_delimiter; /* ptr NULL: " " and two newlines */
+    int64_t shots;                                       /* examples when the job does not say */
+    bool lacks_acc;                                      /* its metric_list has acc_norm only */
 };
+
+/* ---- literal.c ---- */
+/* The texts of a Python list: EVAL_CHOICES_MAX at most, in the arena. */
+IG_MUST_CHECK bool eval__literal_texts(struct ig_slice source, struct ig_arena *arena,
+                                       struct ig_slice *out, int *count, struct ig_err *err);
 
 /* ---- task.c ---- */
 const struct eval_task *eval__task_find(struct ig_slice name, struct ig_err *err);
@@ -79,6 +95,10 @@ struct eval_rows {
     struct ig_slice *lines; /* without blank ones */
     int64_t *numbers;       /* of lines in JSON Lines, else of rows; of all shards together */
     int64_t count;
+    /* Of tasks in YAML: the members that all rows are given, so that templates see them. */
+    bool has_columns;
+    struct ig_json columns;
+    struct ig_arena arena;
 };
 /* From the files that files.c finds; the pool of examples is the train split. */
 IG_MUST_CHECK bool eval__rows_open(const char *dir, const struct eval_task *task, bool pool,
@@ -109,7 +129,7 @@ struct eval_shots {
     int64_t count;
 };
 IG_MUST_CHECK bool eval__shots_open(const struct ig_eval_job *job, const struct eval_task *task,
-                                    struct eval_shots *out, struct ig_err *err);
+                                    int64_t count, struct eval_shots *out, struct ig_err *err);
 /* The examples for the next row, in order, into docs[0 .. count). */
 IG_MUST_CHECK bool eval__shots_draw(struct eval_shots *shots, const struct ig_json *row,
                                     struct ig_arena *arena, struct eval_doc *docs,
@@ -117,17 +137,23 @@ IG_MUST_CHECK bool eval__shots_draw(struct eval_shots *shots, const struct ig_js
 void eval__shots_release(struct eval_shots *shots);
 
 /* ---- request.c ---- */
-/* The requests of a doc after its examples: count of them, in the arena. */
-IG_MUST_CHECK bool eval__requests(const struct ig_eval_job *job, const struct eval_doc *doc,
-                                  const struct eval_doc *shots, struct ig_arena *arena,
+struct eval_question { /* a doc of a task after its examples */
+    const struct eval_task *task;
+    const struct eval_doc *doc, *examples;
+    int64_t example_count;
+};
+/* Its requests: doc->count of them, in the arena. */
+IG_MUST_CHECK bool eval__requests(const struct ig_eval_job *job,
+                                  const struct eval_question *question, struct ig_arena *arena,
                                   struct ig_eval_request *out, struct ig_err *err);
 
 /* ---- set.c makes it, score.c reads it ---- */
 struct eval_part { /* one task's */
     const struct eval_task *task;
+    struct eval_yaml *yaml; /* owned; NULL for built-in tasks */
     struct eval_rows rows;
     struct ig_eval_item *items;
-    int64_t count;
+    int64_t count, shots;
 };
 struct ig_eval_set {
     struct ig_eval_job job; /* data, tasks and chat are used by open only */

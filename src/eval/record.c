@@ -137,14 +137,14 @@ static bool write_item(struct record_part *part, const struct eval_part *rows,
     write_responses(out, item, score, "[[", "]]");
     ig_buf_text(out, ", \"filtered_resps\": ");
     write_responses(out, item, score, "[", "]");
-    bool norm = rows->task->has_norm;
-    ig_buf_printf(out, ", \"filter\": \"none\", \"metrics\": [\"acc\"%s]",
-                  norm ? ", \"acc_norm\"" : "");
+    bool norm = rows->task->has_norm, acc = !rows->task->lacks_acc;
+    ig_buf_printf(out, ", \"filter\": \"none\", \"metrics\": [%s%s%s]", acc ? "\"acc\"" : "",
+                  acc && norm ? ", " : "", norm ? "\"acc_norm\"" : "");
     ig_json_write(&text, &doc, 2, false);
     write_hash(part, "doc_hash", ig_buf_view(&text));
     write_hash(part, "prompt_hash", item->requests[0].context);
     write_hash(part, "target_hash", item->target);
-    ig_buf_printf(out, ", \"acc\": %.1f", score->acc ? 1.0 : 0.0);
+    if (acc) ig_buf_printf(out, ", \"acc\": %.1f", score->acc ? 1.0 : 0.0);
     if (norm) ig_buf_printf(out, ", \"acc_norm\": %.1f", score->acc_norm ? 1.0 : 0.0);
     ig_buf_text(out, "}\n");
     bool ok = ig_buf_ok(&text, err) && ig_buf_ok(out, err);

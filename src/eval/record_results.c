@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "eval/record_internal.h"
+#include "eval/yaml_task.h"
 #include "ingot/tensor.h"
 
 #include <math.h>
@@ -59,7 +60,7 @@ static void put_results(struct ig_json_writer *w, const struct ig_eval_set *set,
         put_text(w, "name", r->task);
         put_text(w, "alias", r->task);
         put_int(w, "sample_len", r->items);
-        put_metric(w, "acc", r->acc, r->acc_stderr);
+        if (!set->parts[t].task->lacks_acc) put_metric(w, "acc", r->acc, r->acc_stderr);
         if (r->has_norm) put_metric(w, "acc_norm", r->acc_norm, r->acc_norm_stderr);
         ig_json_close(w, '}');
     }
@@ -69,9 +70,16 @@ static void put_results(struct ig_json_writer *w, const struct ig_eval_set *set,
     ig_json_close(w, '}');
 }
 
-static void put_task_config(struct ig_json_writer *w, const struct eval_part *part,
-                            const struct ig_eval_job *job)
+static void put_slice(struct ig_json_writer *w, const char *key, struct ig_slice text,
+                      const char *fallback)
 {
+    ig_json_key(w, key);
+    ig_json_put_text(w, text.ptr ? text : ig_slice_of(fallback));
+}
+
+static void put_task_config(struct ig_json_writer *w, const struct eval_part *part)
+{
+    struct ig_slice description = part->yaml ? part->yaml->description.name : (struct ig_slice){0};
     ig_json_key(w, part->task->name);
     ig_json_open(w, '{');
     put_text(w, "task", part->task->name);
@@ -83,13 +91,13 @@ static void put_task_config(struct ig_json_writer *w, const struct eval_part *pa
     put_text(w, part->task->split, part->rows.path);
     ig_json_close(w, '}');
     ig_json_close(w, '}');
-    put_text(w, "description", "");
-    put_text(w, "target_delimiter", " ");
-    put_text(w, "fewshot_delimiter", "\n\n");
-    put_int(w, "num_fewshot", job->shots);
+    put_slice(w, "description", description, "");
+    put_slice(w, "target_delimiter", part->task->target_delimiter, " ");
+    put_slice(w, "fewshot_delimiter", part->task->fewshot_delimiter, "\n\n");
+    put_int(w, "num_fewshot", part->shots);
     ig_json_key(w, "metric_list");
     ig_json_open(w, '[');
-    for (int i = 0; i < (part->task->has_norm ? 2 : 1); i++) {
+    for (int i = part->task->lacks_acc; i < (part->task->has_norm ? 2 : 1); i++) {
         ig_json_open(w, '{');
         put_text(w, "metric", i ? "acc_norm" : "acc");
         put_text(w, "aggregation", "mean");
@@ -115,14 +123,14 @@ static void put_by_task(struct ig_json_writer *w, const struct ig_eval_set *set,
     for (int t = 0; t < set->count; t++) {
         const struct eval_part *part = &set->parts[t];
         if (strcmp(key, "configs") == 0) {
-            put_task_config(w, part, &set->job);
+            put_task_config(w, part);
             continue;
         }
         ig_json_key(w, part->task->name);
         if (strcmp(key, "versions") == 0) {
             ig_json_put_real(w, strtod(part->task->version, NULL));
         } else if (strcmp(key, "n-shot") == 0) {
-            ig_json_put_int(w, set->job.shots);
+            ig_json_put_int(w, part->shots);
         } else {
             bool samples = strcmp(key, "n-samples") == 0;
             ig_json_open(w, '{');
@@ -130,7 +138,7 @@ static void put_by_task(struct ig_json_writer *w, const struct ig_eval_set *set,
                 put_int(w, "original", part->rows.count);
                 put_int(w, "effective", part->count);
             } else {
-                put_bool(w, "acc", true);
+                if (!part->task->lacks_acc) put_bool(w, "acc", true);
                 if (part->task->has_norm) put_bool(w, "acc_norm", true);
             }
             ig_json_close(w, '}');
@@ -228,7 +236,11 @@ static void put_profile(struct ig_json_writer *w, const struct ig_eval_record *r
     put_text(w, "version", INGOT_VERSION);
     put_text(w, "style", set->job.style == IG_EVAL_MLX ? "mlx" : "lm-eval");
     put_bool(w, "chat_template", set->job.chat != NULL);
-    put_int(w, "shots", set->job.shots);
+    ig_json_key(w, "shots");
+    ig_json_open(w, '{');
+    for (int t = 0; t < set->count; t++)
+        put_int(w, set->parts[t].task->name, set->parts[t].shots);
+    ig_json_close(w, '}');
     put_text(w, "arithmetic", "f32");
     put_text(w, "kernels", ig_isa_pick(&isa, &ignored) ? ig_isa_name(isa) : NULL);
     put_text(w, "model_digest", identity ? identity->model : NULL);

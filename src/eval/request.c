@@ -10,19 +10,29 @@
 struct turn {
     const char *role;
     struct ig_slice text;
-    const char *delimiter; /* after the text where turns are run together */
+    struct ig_slice delimiter; /* after the text where turns are run together */
 };
 
-/* The turns of the examples; returns how many. An empty answer (winogrande's rest) makes none. */
-static int64_t example_turns(const struct eval_doc *shots, int64_t count, struct turn *turns)
+static struct ig_slice or_else(struct ig_slice text, const char *fallback)
 {
+    return text.ptr ? text : ig_slice_of(fallback);
+}
+
+/* The turns of the description and the examples; returns how many. An answer that is an empty text
+ * by itself (winogrande's rest), and no choice, makes none. */
+static int64_t first_turns(const struct eval_question *q, struct turn *turns)
+{
+    struct ig_slice none = {"", 0}, target = or_else(q->task->target_delimiter, " "),
+                    fewshot = or_else(q->task->fewshot_delimiter, "\n\n");
     int64_t n = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const struct eval_doc *d = &shots[i];
+    if (q->doc->description.len) turns[n++] = (struct turn){"system", q->doc->description, none};
+    for (int64_t i = 0; i < q->example_count; i++) {
+        const struct eval_doc *d = &q->examples[i];
         struct ig_slice question = d->partial ? d->choices[d->gold] : d->context;
         struct ig_slice answer = d->partial ? d->rest : d->choices[d->gold];
-        turns[n++] = (struct turn){"user", question, answer.len ? " " : ""};
-        if (answer.len) turns[n++] = (struct turn){"assistant", answer, "\n\n"};
+        bool answered = answer.len || !(d->partial || d->text_target);
+        turns[n++] = (struct turn){"user", question, answered ? target : none};
+        if (answered) turns[n++] = (struct turn){"assistant", answer, fewshot};
     }
     return n;
 }
@@ -31,7 +41,7 @@ static void run_together(struct ig_buf *out, const struct turn *turns, int64_t c
 {
     for (int64_t i = 0; i < count; i++) {
         ig_buf_slice(out, turns[i].text);
-        ig_buf_text(out, turns[i].delimiter);
+        ig_buf_slice(out, turns[i].delimiter);
     }
 }
 
@@ -71,16 +81,17 @@ static bool context_of(const struct ig_eval_job *job, struct turn *turns, int64_
                        struct ig_err *err)
 {
     struct ig_buf text = {0}, joined = {0};
-    turns[count++] = (struct turn){"user", question, ""};
+    turns[count++] = (struct turn){"user", question, {"", 0}};
     bool ok = true;
     if (!job->chat) {
         run_together(&text, turns, count);
     } else if (job->multiturn) {
         ok = render(job->chat, turns, count, arena, &text, err);
     } else {
-        run_together(&joined, turns, count);
-        struct turn one = {"user", ig_buf_view(&joined), ""};
-        ok = ig_buf_ok(&joined, err) && render(job->chat, &one, 1, arena, &text, err);
+        int64_t system = strcmp(turns[0].role, "system") == 0;
+        run_together(&joined, turns + system, count - system);
+        turns[system] = (struct turn){"user", ig_buf_view(&joined), {"", 0}};
+        ok = ig_buf_ok(&joined, err) && render(job->chat, turns, system + 1, arena, &text, err);
     }
     ok = ok && ig_buf_ok(&text, err);
     if (ok) {
@@ -92,21 +103,25 @@ static bool context_of(const struct ig_eval_job *job, struct turn *turns, int64_
     return ok;
 }
 
-bool eval__requests(const struct ig_eval_job *job, const struct eval_doc *doc,
-                    const struct eval_doc *shots, struct ig_arena *arena,
-                    struct ig_eval_request *out, struct ig_err *err)
+bool eval__requests(const struct ig_eval_job *job, const struct eval_question *question,
+                    struct ig_arena *arena, struct ig_eval_request *out, struct ig_err *err)
 {
-    struct turn *turns = ig_arena_array(arena, (size_t)job->shots * 2 + 1, sizeof *turns);
-    if (!turns) return ig_err_nomem(err);
-    int64_t count = example_turns(shots, job->shots, turns);
+    const struct eval_doc *doc = question->doc;
+    size_t most = (size_t)question->example_count * 2 + 2;
+    struct turn *turns = ig_arena_array(arena, most, sizeof *turns);
+    struct turn *copy = ig_arena_array(arena, most, sizeof *turns);
+    if (!turns || !copy) return ig_err_nomem(err);
+    int64_t count = first_turns(question, turns);
+    struct ig_slice delimiter =
+        job->chat ? (struct ig_slice){"", 0} : or_else(question->task->target_delimiter, " ");
     for (int i = 0; i < doc->count; i++) {
         bool shared = i > 0 && !doc->partial;
-        struct ig_slice question = doc->partial ? doc->choices[i] : doc->context;
-        struct ig_slice parts[] = {ig_slice_of(job->chat ? "" : " "),
-                                   doc->partial ? doc->rest : doc->choices[i]};
+        struct ig_slice asked = doc->partial ? doc->choices[i] : doc->context;
+        struct ig_slice parts[] = {delimiter, doc->partial ? doc->rest : doc->choices[i]};
+        memcpy(copy, turns, most * sizeof *turns);
         if (shared)
             out[i].context = out[0].context;
-        else if (!context_of(job, turns, count, question, arena, &out[i].context, err))
+        else if (!context_of(job, copy, count, asked, arena, &out[i].context, err))
             return false;
         if (!eval__join(arena, parts, 2, &out[i].continuation, err)) return false;
     }

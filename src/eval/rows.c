@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * rows — a task's files as lines of JSON. Lines are parsed when they are asked for. */
-#include "eval/eval_internal.h"
+#include "eval/record_internal.h"
+#include "eval/yaml_task.h"
 #include "ingot/table.h"
 
 #include <stdio.h>
@@ -11,6 +12,7 @@ void eval__rows_release(struct eval_rows *rows)
     ig_buf_release(&rows->file);
     free(rows->lines);
     free(rows->numbers);
+    ig_arena_release(&rows->arena);
     *rows = (struct eval_rows){0};
 }
 
@@ -71,9 +73,16 @@ bool eval__rows_open(const char *dir, const struct eval_task *task, bool pool,
                                  .hub = task->hub,
                                  .split = pool ? "train" : task->split,
                                  .suffix = pool ? "train" : ""};
-    if (!eval__files_find(dir, &source, &files, err)) return false;
+    if (task->yaml) {
+        if (!eval__yaml_files(task->yaml, dir, pool ? EVAL_POOL : EVAL_SCORED, &files, err))
+            return false;
+    } else if (!eval__files_find(dir, &source, &files, err)) {
+        return false;
+    }
     snprintf(rows.path, sizeof rows.path, "%s", files.paths[0]);
+    rows.has_columns = task->yaml != NULL;
     bool ok = load(&rows, &files, err);
+    if (ok && rows.has_columns) ok = eval__columns_read(&rows, &rows.arena, &rows.columns, err);
     eval__files_release(&files);
     if (ok)
         *out = rows;
@@ -91,6 +100,9 @@ bool eval__rows_read(const struct eval_rows *rows, const struct eval_task *task,
     struct ig_json *row = ig_json_parse(rows->lines[index], arena, err);
     if (row && row->type != IG_JSON_OBJECT)
         ig_err_set(err, IG_ERR_DATA, "the row is not a JSON object");
+    else if (row && task->yaml)
+        ok = eval__columns_apply(&rows->columns, row, arena, err) &&
+             eval__yaml_read(task->yaml, row, arena, &read, err);
     else if (row)
         ok = task->read(row, arena, &read, err);
     if (!ok)

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * set — rows to items with their requests, before any model is there. */
-#include "eval/eval_internal.h"
+#include "eval/yaml_task.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define TASKS_MAX 64
-#define SHOTS_MAX 1000
 
 /* Cuts the next name off a comma-separated list. */
 static bool next_name(struct ig_slice *rest, struct ig_slice *name)
@@ -19,27 +18,47 @@ static bool next_name(struct ig_slice *rest, struct ig_slice *name)
     return true;
 }
 
-static bool pick_tasks(const char *list, const struct eval_task *tasks[TASKS_MAX], int *count,
-                       struct ig_err *err)
+static bool is_yaml(struct ig_slice name)
 {
-    int n = 0;
-    if (list && strcmp(list, "all") == 0) {
+    return ig_slice_ends(name, ".yaml") || ig_slice_ends(name, ".yml");
+}
+
+/* A built-in task by its name, or one's own by its file. */
+static bool add_task(struct ig_eval_set *set, struct ig_slice name, struct ig_err *err)
+{
+    struct eval_part part = {0};
+    if (set->count == TASKS_MAX)
+        return ig_err_set(err, IG_ERR_USAGE, "more than %d tasks", TASKS_MAX);
+    if (is_yaml(name)) {
+        struct ig_slice path = ig_arena_copy(&set->arena, name);
+        if (!path.ptr) return ig_err_nomem(err);
+        if (!eval__yaml_open(path.ptr, &part.yaml, err)) return false;
+        part.task = &part.yaml->task;
+    } else if (!(part.task = eval__task_find(name, err))) {
+        return false;
+    }
+    for (int i = 0; i < set->count; i++)
+        if (strcmp(set->parts[i].task->name, part.task->name) == 0) {
+            ig_err_set(err, IG_ERR_USAGE, "task '%s' is named twice", part.task->name);
+            eval__yaml_free(part.yaml);
+            return false;
+        }
+    set->parts[set->count++] = part;
+    return true;
+}
+
+static bool pick_tasks(struct ig_eval_set *set, struct ig_err *err)
+{
+    const char *list = set->job.tasks ? set->job.tasks : "";
+    if (strcmp(list, "all") == 0) {
         const char *const *names = ig_eval_task_list();
-        for (; names[2 * n] && n < TASKS_MAX; n++)
-            if (!(tasks[n] = eval__task_find(ig_slice_of(names[2 * n]), err))) return false;
-        *count = n;
+        for (int n = 0; names[2 * n]; n++)
+            if (!add_task(set, ig_slice_of(names[2 * n]), err)) return false;
         return true;
     }
-    struct ig_slice rest = ig_slice_of(list ? list : ""), name;
-    while (next_name(&rest, &name)) {
-        const struct eval_task *task = eval__task_find(name, err);
-        if (!task) return false;
-        for (int i = 0; i < n; i++)
-            if (tasks[i] == task)
-                return ig_err_set(err, IG_ERR_USAGE, "task '%s' is named twice", task->name);
-        tasks[n++] = task; /* no more than there are tasks */
-    }
-    *count = n;
+    struct ig_slice rest = ig_slice_of(list), name;
+    while (next_name(&rest, &name))
+        if (!add_task(set, name, err)) return false;
     return true;
 }
 
@@ -63,7 +82,8 @@ static bool keep_item(struct ig_eval_set *set, const struct eval_doc *doc,
     }
     char gold[16];
     snprintf(gold, sizeof gold, "%d", doc->gold);
-    item->target = ig_arena_copy(&set->arena, doc->partial ? doc->rest : ig_slice_of(gold));
+    struct ig_slice target = doc->partial ? doc->rest : ig_slice_of(gold);
+    item->target = ig_arena_copy(&set->arena, doc->target.ptr ? doc->target : target);
     if (!item->target.ptr) return ig_err_nomem(err);
     item->requests = kept;
     item->choices = choices;
@@ -89,7 +109,8 @@ static bool build_item(struct ig_eval_set *set, struct eval_part *part, struct e
         ok ? ig_arena_array(&scratch, (size_t)shots->count + 1, sizeof *examples) : NULL;
     if (ok && !examples) ok = ig_err_nomem(err);
     ok = ok && eval__shots_draw(shots, row, &scratch, examples, err);
-    if (ok && (!eval__requests(&set->job, &doc, examples, &scratch, requests, err) ||
+    struct eval_question question = {part->task, &doc, examples, shots->count};
+    if (ok && (!eval__requests(&set->job, &question, &scratch, requests, err) ||
                !keep_item(set, &doc, requests, item, err)))
         ok = ig_err_within(err, "'%s', line %lld", part->rows.path, (long long)item->line);
     ig_arena_release(&scratch);
@@ -104,7 +125,8 @@ static bool build_part(struct ig_eval_set *set, struct eval_part *part, struct i
     part->count = limit && limit < part->rows.count ? limit : part->rows.count;
     part->items = calloc((size_t)part->count, sizeof *part->items);
     if (!part->items) return ig_err_nomem(err);
-    if (!eval__shots_open(&set->job, part->task, &shots, err)) return false;
+    part->shots = set->job.shots_own ? part->task->shots : set->job.shots;
+    if (!eval__shots_open(&set->job, part->task, part->shots, &shots, err)) return false;
     bool ok = true;
     for (int64_t i = 0; ok && i < part->count; i++)
         ok = build_item(set, part, &shots, i, err);
@@ -112,26 +134,26 @@ static bool build_part(struct ig_eval_set *set, struct eval_part *part, struct i
     return ok;
 }
 
-bool ig_eval_open(const struct ig_eval_job *job, struct ig_eval_set **out, struct ig_err *err)
+static bool check_job(const struct ig_eval_job *job, struct ig_err *err)
 {
-    const struct eval_task *tasks[TASKS_MAX];
-    int count;
     if (!job->data) return ig_err_set(err, IG_ERR_USAGE, "no folder with the tasks' rows is given");
     if (job->limit < 0) return ig_err_set(err, IG_ERR_USAGE, "the limit is less than 0");
-    if (job->shots < 0 || job->shots > SHOTS_MAX)
+    if (job->shots < 0 || job->shots > EVAL_SHOTS_MAX)
         return ig_err_set(err, IG_ERR_USAGE, "%lld shots; 0 to %d are possible",
-                          (long long)job->shots, SHOTS_MAX);
-    if (!pick_tasks(job->tasks, tasks, &count, err)) return false;
+                          (long long)job->shots, EVAL_SHOTS_MAX);
+    return true;
+}
+
+bool ig_eval_open(const struct ig_eval_job *job, struct ig_eval_set **out, struct ig_err *err)
+{
+    if (!check_job(job, err)) return false;
     struct ig_eval_set *set = calloc(1, sizeof *set);
     if (!set) return ig_err_nomem(err);
     set->job = *job;
-    set->parts = calloc((size_t)count + 1, sizeof *set->parts);
-    bool ok = set->parts || ig_err_nomem(err);
-    for (int i = 0; ok && i < count; i++) {
-        set->count = i + 1;
-        set->parts[i].task = tasks[i];
+    set->parts = calloc(TASKS_MAX, sizeof *set->parts);
+    bool ok = (set->parts || ig_err_nomem(err)) && pick_tasks(set, err);
+    for (int i = 0; ok && i < set->count; i++)
         ok = build_part(set, &set->parts[i], err);
-    }
     if (!ok) {
         ig_eval_close(set);
         return false;
@@ -146,6 +168,7 @@ void ig_eval_close(struct ig_eval_set *set)
     for (int i = 0; i < set->count; i++) {
         eval__rows_release(&set->parts[i].rows);
         free(set->parts[i].items);
+        eval__yaml_free(set->parts[i].yaml);
     }
     free(set->parts);
     ig_arena_release(&set->arena);

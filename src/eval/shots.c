@@ -17,14 +17,14 @@ uint64_t eval__seed(const struct ig_eval_job *job)
     return job->style == IG_EVAL_MLX ? SEED_MLX : SEED_LM_EVAL;
 }
 
-bool eval__shots_open(const struct ig_eval_job *job, const struct eval_task *task,
+bool eval__shots_open(const struct ig_eval_job *job, const struct eval_task *task, int64_t count,
                       struct eval_shots *out, struct ig_err *err)
 {
-    *out = (struct eval_shots){.task = task, .count = job->shots};
-    if (job->shots == 0) return true;
+    *out = (struct eval_shots){.task = task, .count = count};
+    if (count == 0) return true;
     eval__random_seed(&out->random, eval__seed(job));
     if (!eval__rows_open(job->data, task, true, &out->pool, err)) return false;
-    int64_t want = job->shots + (task->draws_spare ? 1 : 0);
+    int64_t want = count + (task->draws_spare ? 1 : 0);
     if (out->pool.count < want) {
         ig_err_set(err, IG_ERR_USAGE, "'%s' has %lld rows: too few to draw %lld examples from",
                    out->pool.path, (long long)out->pool.count, (long long)want);

@@ -219,6 +219,11 @@ static bool compose_scalar(struct composer *c, const yaml_event_t *event, struct
         event->data.scalar.plain_implicit && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     node->type = IG_YAML_TEXT;
     if (plain) resolve_plain(node);
+    const yaml_char_t *tag = event->data.scalar.tag;
+    if (tag && tag[0] == '!' && tag[1]) {
+        node->tag = ig_arena_copy(c->arena, ig_slice_of((const char *)tag));
+        if (!node->tag.ptr) return ig_err_nomem(c->err);
+    }
     *out = (struct composed){node, 1};
     return remember(c, event->data.scalar.anchor, *out);
 }

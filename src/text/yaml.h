@@ -26,6 +26,7 @@ struct ig_yaml {
     enum ig_yaml_type type;
     int line, column;       /* from 1 */
     struct ig_slice text;   /* of every scalar: as written, NUL-terminated */
+    struct ig_slice tag;    /* of a scalar with a tag of its own, as "!function"; else {NULL, 0} */
     bool truth;             /* BOOL */
     int64_t integer;        /* INT */
     double real;            /* REAL, and INT as a double */
