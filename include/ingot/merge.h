@@ -23,6 +23,8 @@ struct ig_expand_ask {
 };
 IG_MUST_CHECK bool ig_recipe_expand(const struct ig_expand_ask *ask, struct ig_recipe **out,
                                     struct ig_err *err);
+/* The recipe by which the text model is taken out of a vision-language one. */
+IG_MUST_CHECK bool ig_recipe_extract(const char *model, struct ig_recipe **out, struct ig_err *err);
 void ig_recipe_free(struct ig_recipe *recipe);
 
 struct ig_merge_job {

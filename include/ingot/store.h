@@ -125,3 +125,6 @@ struct ig_sink ig_writer_sink(struct ig_writer *writer);
  * licence ...): all regular files but weights, indices, config.json, README.md and hidden ones. */
 IG_MUST_CHECK bool ig_writer_carry(struct ig_writer *writer, const char *model_dir,
                                    struct ig_err *err);
+/* The same without the files of these names (NULL-terminated). */
+IG_MUST_CHECK bool ig_writer_carry_but(struct ig_writer *writer, const char *model_dir,
+                                       const char *const *names, struct ig_err *err);

@@ -39,12 +39,44 @@ static bool copy_tree(const struct ig_json *node, /* NOLINT(misc-no-recursion) *
     return true;
 }
 
-static struct ig_json *find_member(const struct ig_json *object, const char *key)
+bool merge__config_copy(const struct ig_json *node, struct ig_arena *arena, struct ig_json **out,
+                        struct ig_err *err)
+{
+    *out = ig_arena_new(arena, sizeof **out);
+    return *out ? copy_tree(node, arena, *out, err) : ig_err_nomem(err);
+}
+
+struct ig_json *merge__config_find(const struct ig_json *object, const char *key)
 {
     struct ig_json *found = NULL;
     for (uint32_t i = 0; object->type == IG_JSON_OBJECT && i < object->count; i++)
         if (ig_slice_is(object->items[i].key, key)) found = &object->items[i];
     return found;
+}
+
+void merge__config_drop(struct ig_json *object, const char *key)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; object->type == IG_JSON_OBJECT && i < object->count; i++)
+        if (!ig_slice_is(object->items[i].key, key)) object->items[kept++] = object->items[i];
+    if (object->type == IG_JSON_OBJECT) object->count = kept;
+}
+
+bool merge__config_set(struct ig_json *object, const char *key, struct ig_json value,
+                       struct ig_arena *arena, struct ig_err *err)
+{
+    struct ig_json *member = merge__config_find(object, key);
+    value.key = ig_slice_of(key);
+    if (member) {
+        *member = value;
+        return true;
+    }
+    struct ig_json *items = ig_arena_array(arena, (size_t)object->count + 1, sizeof *items);
+    if (!items) return ig_err_nomem(err);
+    if (object->count) memcpy(items, object->items, object->count * sizeof *items);
+    items[object->count++] = value;
+    object->items = items;
+    return true;
 }
 
 static bool put_value(struct ig_json *member, struct ig_json value)
@@ -94,10 +126,10 @@ static const char *const layer_numbers[] = {"mlp_only_layers", "full_attn_idxs",
 static const struct ig_json *item_of(const struct ig_merge *m, int64_t l, const char *key)
 {
     const struct merge_layer *from = m->layers + l;
-    const struct ig_json *own = ig_store_config(m->stores[from->model]);
+    const struct ig_json *own = m->inputs[from->model].config;
     const struct ig_json *list = ig_json_get(merge__text_config(own), key);
     if (!list || list->type != IG_JSON_ARRAY)
-        list = ig_json_get(merge__text_config(ig_store_config(m->stores[m->donor])), key);
+        list = ig_json_get(merge__text_config(m->inputs[m->donor].config), key);
     if (!list || list->type != IG_JSON_ARRAY || from->layer >= list->count) return NULL;
     return &list->items[from->layer];
 }
@@ -121,7 +153,7 @@ static bool rebuild_list(const struct ig_merge *m, struct ig_json *member, const
 
 static bool lists_layer(const struct ig_merge *m, int64_t l, const char *key)
 {
-    const struct ig_json *own = ig_store_config(m->stores[m->layers[l].model]);
+    const struct ig_json *own = m->inputs[m->layers[l].model].config;
     const struct ig_json *list = ig_json_get(merge__text_config(own), key);
     int64_t number;
     for (uint32_t i = 0; list && list->type == IG_JSON_ARRAY && i < list->count; i++)
@@ -147,22 +179,22 @@ static bool set_layers(const struct ig_merge *m, struct ig_json *text, struct ig
     int64_t before = merge__config_layers(text), window;
     struct ig_json *member;
     for (int i = 0; layer_keys[i]; i++)
-        if ((member = find_member(text, layer_keys[i])) &&
+        if ((member = merge__config_find(text, layer_keys[i])) &&
             !set_int(member, m->layer_count, arena, err))
             return false;
     /* Layers from here on have a sliding window, where there is one: none, usually. */
-    member = find_member(text, "max_window_layers");
+    member = merge__config_find(text, "max_window_layers");
     if (ig_json_int(member, &window) && window >= before &&
         !set_int(member, m->layer_count, arena, err))
         return false;
     for (int i = 0; layer_lists[i]; i++) {
-        member = find_member(text, layer_lists[i]);
+        member = merge__config_find(text, layer_lists[i]);
         if (member && member->type == IG_JSON_ARRAY && member->count == before &&
             !rebuild_list(m, member, layer_lists[i], arena, err))
             return false;
     }
     for (int i = 0; layer_numbers[i]; i++) {
-        member = find_member(text, layer_numbers[i]);
+        member = merge__config_find(text, layer_numbers[i]);
         if (member && member->type == IG_JSON_ARRAY && member->count > 0 &&
             !rebuild_numbers(m, member, layer_numbers[i], arena, err))
             return false;
@@ -173,13 +205,12 @@ static bool set_layers(const struct ig_merge *m, struct ig_json *text, struct ig
 bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
                         const struct ig_json **out, struct ig_err *err)
 {
-    const struct ig_json *donor = ig_store_config(m->stores[m->donor]);
+    const struct ig_json *donor = m->inputs[m->donor].config;
     *out = donor;
     if (!donor || donor->type != IG_JSON_OBJECT) return true;
-    struct ig_json *copy = ig_arena_new(arena, sizeof *copy);
-    if (!copy) return ig_err_nomem(err);
-    if (!copy_tree(donor, arena, copy, err)) return false;
-    struct ig_json *text = find_member(copy, "text_config");
+    struct ig_json *copy;
+    if (!merge__config_copy(donor, arena, &copy, err)) return false;
+    struct ig_json *text = merge__config_find(copy, "text_config");
     if (!text || text->type != IG_JSON_OBJECT) text = copy;
     if (m->recipe->has_out_dtype) set_dtype(copy, ig_dtype_torch_name(m->recipe->out_dtype));
     if (m->layers && !set_layers(m, text, arena, err)) return false;

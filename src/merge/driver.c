@@ -99,10 +99,9 @@ static bool read_input(const struct run *run, struct merge_cell *cell, int input
                        struct ig_err *err)
 {
     const struct ig_tensor *t = cell->task->inputs[input];
-    size_t size = ig_dtype_bytes(t->dtype);
     cell->raw[input] = to;
-    return ig_store_read(run->m->stores[cell->task->models[input]], t, (size_t)cell->first * size,
-                         (size_t)cell->count * size, to, err);
+    return merge__input_read(&run->m->inputs[cell->task->models[input]], t, cell->first,
+                             cell->count, to, err);
 }
 
 static bool read_cell(const struct run *run, const struct merge_worker *w, struct merge_cell *cell,

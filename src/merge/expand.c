@@ -261,7 +261,7 @@ static bool find_layer(const struct ig_merge *m, const struct merge_entry *entri
                        int64_t *layer, int64_t *layers, struct ig_err *err)
 {
     const struct recipe_expand *x = m->recipe->expand;
-    int64_t named = 0, said = merge__config_layers(ig_store_config(m->stores[m->donor]));
+    int64_t named = 0, said = merge__config_layers(m->inputs[m->donor].config);
     for (int64_t i = 0; i < count; i++)
         if (entries[i].layer >= named) named = entries[i].layer + 1;
     *layers = m->layers ? m->layer_count : named;

@@ -82,6 +82,8 @@ static void put_inputs(const struct ig_merge *m, struct ig_json_writer *w)
         ig_json_open(w, '{');
         put_key_text(w, "model", m->recipe->models[i].path);
         put_key_text(w, "identity", ig_slice_of(ig_store_identity(m->stores[i])));
+        if (m->inputs[i].adapter)
+            put_key_text(w, "lora_identity", ig_slice_of(ig_store_identity(m->inputs[i].adapter)));
         ig_json_close(w, '}');
     }
     ig_json_close(w, ']');

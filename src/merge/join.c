@@ -69,23 +69,23 @@ static void find_digits(struct ig_slice name, size_t at, size_t *digits, size_t 
 static bool index_model(struct joiner *j, int model, struct ig_err *err)
 {
     struct model_index *index = j->models + model;
-    const struct ig_store *store = j->m->stores[model];
+    const struct merge_input *in = &j->m->inputs[model];
     if (index->list) return true;
-    const struct ig_arch *arch = ig_arch_find(ig_store_config(store));
-    index->count = ig_store_count(store);
+    const struct ig_arch *arch = ig_arch_find(in->config);
+    index->count = in->count;
     index->list = ig_arena_array(j->arena, (size_t)index->count, sizeof *index->list);
     if (!index->list) return ig_err_nomem(err);
     for (int64_t i = 0; i < index->count; i++) {
         struct model_tensor *t = index->list + i;
         struct ig_place place;
-        t->tensor = ig_store_at(store, i);
+        t->tensor = in->tensors[i];
         ig_arch_place(arch, t->tensor->name, &place);
         t->layer = place.layer;
         t->role = place.role;
         if (t->layer >= 0) find_digits(t->tensor->name, place.prefix.len, &t->digits, &t->rest);
         if (t->layer >= index->layers) index->layers = t->layer + 1;
     }
-    int64_t said = merge__config_layers(ig_store_config(store));
+    int64_t said = merge__config_layers(in->config);
     if (said >= 0 && said < index->layers) index->layers = said;
     if (index->count) qsort(index->list, (size_t)index->count, sizeof *index->list, compare_layers);
     return true;
@@ -248,9 +248,9 @@ static bool join_whole(struct joiner *j, struct ig_err *err)
     for (int turn = -1; turn < s->count; turn++) {
         int row = turn < 0 ? lead : turn;
         if (turn == lead) continue;
-        const struct ig_store *store = m->stores[s->sources[row].model];
-        for (int64_t t = 0; t < ig_store_count(store); t++) {
-            const struct ig_tensor *tensor = ig_store_at(store, t);
+        const struct merge_input *in = &m->inputs[s->sources[row].model];
+        for (int64_t t = 0; t < in->count; t++) {
+            const struct ig_tensor *tensor = in->tensors[t];
             if (!add_tensor(j, 0, row, tensor->name, tensor, 0, err)) return false;
         }
     }
@@ -354,7 +354,7 @@ static bool count_room(struct joiner *j, struct ig_err *err)
         for (int k = 0; k < r->slices[i].count; k++) {
             const struct recipe_source *s = r->slices[i].sources + k;
             if (!s->range) {
-                j->room += ig_store_count(j->m->stores[s->model]);
+                j->room += j->m->inputs[s->model].count;
                 continue;
             }
             if (!index_model(j, s->model, err) || !check_range(j, s, err)) return false;
@@ -376,7 +376,7 @@ bool merge__join(struct ig_merge *m, struct ig_arena *arena, struct merge_entry 
                  int64_t *count, struct ig_err *err)
 {
     struct joiner j = {.m = m, .arena = arena};
-    j.arch = ig_arch_find(ig_store_config(m->stores[m->donor]));
+    j.arch = ig_arch_find(m->inputs[m->donor].config);
     j.models = ig_arena_array(arena, (size_t)m->recipe->count, sizeof *j.models);
     bool ok = (j.models || ig_err_nomem(err)) && count_room(&j, err);
     if (ok) {

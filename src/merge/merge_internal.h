@@ -2,6 +2,7 @@
  * merge_internal — what recipe, plan, driver and the files they write share. */
 #pragma once
 #include "base/arena.h"
+#include "base/map.h"
 #include "ingot/store.h"
 #include "merge/method.h"
 #include "tensor/kernels/convert.h"
@@ -10,9 +11,13 @@
 /* ---- recipe.c ---- */
 
 struct recipe_model {
-    struct ig_slice path; /* NUL-terminated */
+    struct ig_slice path; /* folder+lora, NUL-terminated: by it two are the same */
+    const char *folder;   /* or ORG/NAME[@REV] */
+    const char *lora;     /* an adapter's, or NULL */
     const struct ig_yaml *node;
 };
+
+enum merge_experts { MERGE_EXPERTS_KEEP, MERGE_EXPERTS_SINGLE, MERGE_EXPERTS_FUSED };
 
 /* One row of a slice. */
 struct recipe_source {
@@ -51,6 +56,8 @@ struct ig_recipe {
     int64_t seed;                   /* random_seed */
     enum ig_dtype dtype, out_dtype; /* inputs are rounded to dtype; out_dtype is written */
     struct recipe_expand *expand;   /* or NULL */
+    bool extract;                   /* text models out of vision-language ones */
+    enum merge_experts experts;     /* layout of the output */
     int copy_from[MERGE_MODELS_MAX], copy_count; /* copy_missing_from, in the order to try */
 };
 
@@ -64,6 +71,11 @@ IG_MUST_CHECK bool merge__read_reference(struct ig_recipe *r, const struct ig_ya
 /* The map's 'parameters' into *out; an absent one leaves it. */
 IG_MUST_CHECK bool merge__read_parameters(const struct ig_yaml *map, const struct ig_yaml **out,
                                           struct ig_err *err);
+
+/* ---- reference.c ---- */
+
+IG_MUST_CHECK bool merge__parse_reference(struct ig_arena *arena, const struct ig_yaml *node,
+                                          struct recipe_model *out, struct ig_err *err);
 
 /* ---- slices.c ---- */
 
@@ -161,12 +173,23 @@ struct merge_output {
     struct ig_sink sink;
 };
 
+/* A model as the recipe means it. */
+struct merge_input {
+    struct ig_store *store, *adapter; /* adapter: a LoRA's, or NULL */
+    const struct ig_json *config;     /* or NULL */
+    const struct ig_tensor **tensors; /* of the store, and views */
+    int64_t count;
+    struct ig_map by_name; /* name -> index into tensors */
+    struct ig_convert_ops convert;
+};
+
 struct ig_merge {
     struct ig_arena arena;
     const struct ig_recipe *recipe;
     struct ig_merge_job job;
-    struct ig_store *stores[MERGE_MODELS_MAX]; /* of the recipe's models */
-    int rows_max;                              /* the largest K */
+    struct merge_input inputs[MERGE_MODELS_MAX]; /* the recipe's models */
+    struct ig_store *stores[MERGE_MODELS_MAX];   /* their folders */
+    int rows_max;                                /* the largest K */
     struct merge_params *params;
     struct ig_tensor *tensors; /* of the output, in the order in which shards are filled */
     struct merge_task *tasks;  /* the same order */
@@ -194,6 +217,59 @@ struct ig_merge {
 #define MERGE_ROW_MAX ((int64_t)1 << 24)
 /* A method's memory for a tensor that a thread holds; tensors that need more are split. */
 #define MERGE_HELD_MEMORY ((size_t)1 << 20)
+
+/* ---- input.c: a model's tensors, and views of them ---- */
+
+#define MERGE_VIEW_PART 4096 /* elements that a view converts at once, on the stack */
+
+/* A tensor that is made as it is read. */
+struct merge_view {
+    struct ig_tensor tensor; /* first; its file is -1 */
+    enum ig_dtype like;      /* what it is written as when the recipe does not say */
+    bool (*read)(const struct merge_input *in, const struct merge_view *view, int64_t first,
+                 int64_t count, void *to, struct ig_err *err);
+    const void *own;
+};
+/* printf into the arena; ptr is NULL when memory ran out. */
+struct ig_slice merge__name(struct ig_arena *arena, const char *format, ...) IG_PRINTF(2, 3);
+/* With the other tensor's shape and type; set read and own. NULL on failure. */
+struct merge_view *merge__view_new(struct ig_arena *arena, const struct ig_tensor *like,
+                                   struct ig_slice name, struct ig_err *err);
+/* elems and bytes from shape and dtype. */
+IG_MUST_CHECK bool merge__view_size(struct merge_view *v, struct ig_err *err);
+/* NULL for a tensor of a folder. */
+const struct merge_view *merge__view_of(const struct ig_tensor *t);
+enum ig_dtype merge__stored_dtype(const struct ig_tensor *t);
+/* Elements in the tensor's dtype. Safe from many threads. */
+IG_MUST_CHECK bool merge__input_read(const struct merge_input *in, const struct ig_tensor *t,
+                                     int64_t first, int64_t count, void *to, struct ig_err *err);
+IG_MUST_CHECK bool merge__input_read_f32(const struct merge_input *in, const struct ig_tensor *t,
+                                         int64_t first, int64_t count, float *to,
+                                         struct ig_err *err);
+const struct ig_tensor *merge__input_find(const struct merge_input *in, struct ig_slice name);
+/* After tensors have changed. */
+IG_MUST_CHECK bool merge__input_index(struct merge_input *in, struct ig_err *err);
+/* A folder, or the Hub's. */
+IG_MUST_CHECK bool merge__find_folder(const char *path, struct ig_buf *folder, struct ig_err *err);
+/* All of the recipe's models. */
+IG_MUST_CHECK bool merge__inputs_open(struct ig_merge *m, const struct ig_watch *watch,
+                                      struct ig_err *err);
+void merge__inputs_close(struct ig_merge *m);
+
+/* ---- the views: float8.c, lora.c, extract.c, experts.c ---- */
+
+IG_MUST_CHECK bool merge__apply_float8(struct ig_merge *m, struct merge_input *in,
+                                       struct ig_err *err);
+IG_MUST_CHECK bool merge__apply_lora(struct ig_merge *m, struct merge_input *in,
+                                     const char *reference, struct ig_err *err);
+IG_MUST_CHECK bool merge__apply_extract(struct ig_merge *m, struct merge_input *in,
+                                        struct ig_err *err);
+/* Warns when the donor's chat template is of no use for text. */
+void merge__check_template(const struct ig_merge *m, const struct ig_watch *watch);
+IG_MUST_CHECK bool merge__split_experts(struct ig_merge *m, struct merge_input *in,
+                                        struct ig_err *err);
+/* One layout of experts for all inputs. */
+IG_MUST_CHECK bool merge__unify_experts(struct ig_merge *m, struct ig_err *err);
 
 /* ---- join.c: which tensors of the inputs make one of the output ---- */
 
@@ -236,6 +312,13 @@ uint64_t merge__output_bytes(const struct ig_merge *m, int output);
 const struct ig_json *merge__text_config(const struct ig_json *config);
 /* How many layers it says there are; -1: nothing. */
 int64_t merge__config_layers(const struct ig_json *config);
+/* A copy to edit; its members, by key (NULL: none), are edited in place. */
+IG_MUST_CHECK bool merge__config_copy(const struct ig_json *node, struct ig_arena *arena,
+                                      struct ig_json **out, struct ig_err *err);
+struct ig_json *merge__config_find(const struct ig_json *object, const char *key);
+void merge__config_drop(struct ig_json *object, const char *key);
+IG_MUST_CHECK bool merge__config_set(struct ig_json *object, const char *key, struct ig_json value,
+                                     struct ig_arena *arena, struct ig_err *err);
 /* The donor's config.json made true for the output, in the arena; NULL in *out when it has none. */
 IG_MUST_CHECK bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
                                       const struct ig_json **out, struct ig_err *err);

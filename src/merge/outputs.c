@@ -141,7 +141,10 @@ static bool finish_output(struct ig_merge *m, struct merge_output *o, struct ig_
 {
     struct ig_writer *w = writer_of(o);
     struct ig_buf config = {0}, card = {0}, provenance = {0};
-    if (!ig_writer_carry(w, ig_store_path(m->stores[m->donor]), err)) return false;
+    static const char *const vision[] = {"preprocessor_config.json", "processor_config.json",
+                                         "video_preprocessor_config.json", NULL};
+    const char *const *but = m->recipe->extract ? vision : vision + 3;
+    if (!ig_writer_carry_but(w, ig_store_path(m->stores[m->donor]), but, err)) return false;
     merge__write_card(m, o, &card);
     merge__write_provenance(m, o, &provenance);
     if (!add(w, "README.md", &card, err) || !add(w, "ingot.json", &provenance, err)) return false;

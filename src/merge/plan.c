@@ -9,7 +9,6 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/size.h"
-#include "ingot/hub.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,37 +27,6 @@ struct planner {
     const struct ig_slice *const *names; /* and what the recipe calls them */
     struct merge_notes notes;
 };
-
-/* ---- inputs ---- */
-
-static bool open_store(struct ig_merge *m, int i, struct ig_err *err)
-{
-    const struct recipe_model *model = &m->recipe->models[i];
-    struct ig_err why = {0};
-    struct ig_buf folder = {0};
-    if (!ig_path_exists(model->path.ptr) && !ig_hub_is_name(model->path.ptr)) {
-        ig_yaml_fail(err, model->node, "model '" IG_SLICE_FMT "' does not exist",
-                     IG_SLICE_ARG(model->path));
-        return ig_err_within(err, "%s", m->recipe->name);
-    }
-    bool opened = ig_hub_find_model(model->path.ptr, &folder, &why) &&
-                  ig_store_open(folder.data, &m->stores[i], &why);
-    ig_buf_release(&folder);
-    if (!opened) {
-        ig_yaml_fail(err, model->node, "%s", why.text);
-        err->code = why.code;
-        return ig_err_within(err, "%s", m->recipe->name);
-    }
-    const struct ig_json *config = ig_store_config(m->stores[i]);
-    if (ig_json_get(config, "quantization") || ig_json_get(config, "quantization_config")) {
-        ig_yaml_fail(err, model->node, "model '" IG_SLICE_FMT "' is quantised: dequantise it first",
-                     IG_SLICE_ARG(model->path));
-        err->code = IG_ERR_UNSUPPORTED;
-        return ig_err_within(err, "%s", m->recipe->name);
-    }
-    m->input_bytes += ig_store_bytes(m->stores[i]);
-    return true;
-}
 
 /* ---- what does not fit together ---- */
 
@@ -156,8 +124,7 @@ static bool all_float(const struct ig_merge *m, const struct merge_entry *e, str
         if (ig_dtype_is_float(dtype) && ig_dtype_bytes(dtype) == 1)
             return ig_err_set(err, IG_ERR_UNSUPPORTED,
                               "tensor '" IG_SLICE_FMT
-                              "' of model '%s' is %s: float8 weights need their "
-                              "scale tensors, which this version does not apply",
+                              "' of model '%s' is %s, and has no scale tensor",
                               IG_SLICE_ARG(e->inputs[i]->name), ig_store_path(store_of(m, e, i)),
                               ig_dtype_name(dtype));
     }
@@ -276,7 +243,8 @@ static bool plan_merge(struct planner *p, const struct merge_entry *e, struct me
         task->action = MERGE_IDENTICAL;
         return true;
     }
-    enum ig_dtype dtype = m->recipe->has_out_dtype ? m->recipe->out_dtype : e->inputs[0]->dtype;
+    enum ig_dtype dtype =
+        m->recipe->has_out_dtype ? m->recipe->out_dtype : merge__stored_dtype(e->inputs[0]);
     if (!set_dtype(out, dtype, err) || !set_numerics(p, task, err) || !resolve(p, e, task, err))
         return false;
     const struct merge_method *method = m->recipe->method;
@@ -303,8 +271,11 @@ static bool plan_copy(const struct ig_merge *m, const struct merge_entry *e,
     task->inputs = e->inputs;
     *out = *e->inputs[task->source];
     out->name = e->name;
-    if (!ig_dtype_is_float(out->dtype) || !m->recipe->has_out_dtype) return true;
-    return set_dtype(out, m->recipe->out_dtype, err);
+    if (!ig_dtype_is_float(out->dtype)) return true;
+    return set_dtype(out,
+                     m->recipe->has_out_dtype ? m->recipe->out_dtype
+                                              : merge__stored_dtype(e->inputs[task->source]),
+                     err);
 }
 
 /* What the rows of every slice are. */
@@ -455,7 +426,8 @@ static bool take_fingerprint(struct ig_merge *m, struct ig_err *err)
     ig_buf_printf(&text, "ingot %s\n", INGOT_VERSION);
     ig_buf_slice(&text, m->recipe->text);
     for (int i = 0; i < m->recipe->count; i++)
-        ig_buf_printf(&text, "\n%s", ig_store_fingerprint(m->stores[i]));
+        ig_buf_printf(&text, "\n%s%s", ig_store_fingerprint(m->stores[i]),
+                      m->inputs[i].adapter ? ig_store_fingerprint(m->inputs[i].adapter) : "");
     bool ok = ig_buf_ok(&text, err);
     if (ok) {
         ig_digest_hex(ig_digest_of(text.data, text.len), hex);
@@ -479,10 +451,7 @@ static bool plan_all(struct planner *p, struct ig_err *err)
     m->threads = m->job.threads ? m->job.threads : ig_core_count();
     m->thread_bytes = (size_t)memory / (size_t)m->threads;
     m->donor = r->base >= 0 ? r->base : r->slices[0].sources[0].model;
-    for (int i = 0; i < r->count; i++) {
-        if (!open_store(m, i, err)) return false;
-        ig_store_warn(m->stores[i], p->watch);
-    }
+    if (!merge__inputs_open(m, p->watch, err)) return false;
     if (!merge__params_new(r, &m->params, err)) return false;
     if (!list_rows(p, err) || !merge__join(m, &p->arena, &p->entries, &p->count, err) ||
         !check_complete(p, err) || !plan_tasks(p, err))
@@ -490,6 +459,7 @@ static bool plan_all(struct planner *p, struct ig_err *err)
     if (m->count == 0) return ig_err_set(err, IG_ERR_DATA, "the models have no tensors");
     if (!merge__params_check_used(m->params, p->watch, err))
         return ig_err_within(err, "%s", r->name);
+    merge__check_template(m, p->watch);
     size_memory(m);
     return take_fingerprint(m, err) && merge__outputs_plan(m, err);
 }
@@ -516,8 +486,7 @@ void ig_merge_close(struct ig_merge *m)
 {
     if (!m) return;
     merge__outputs_close(m);
-    for (int i = 0; i < MERGE_MODELS_MAX; i++)
-        if (m->stores[i]) ig_store_close(m->stores[i]);
+    merge__inputs_close(m);
     merge__params_free(m->params);
     ig_arena_release(&m->arena);
     free(m);

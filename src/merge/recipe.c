@@ -13,7 +13,7 @@
 static const char *const top_keys[] = {
     "merge_method", "models", "slices",    "modules",           "base_model",
     "parameters",   "dtype",  "out_dtype", "copy_missing_from", "numerics",
-    "random_seed",  "expand", NULL};
+    "random_seed",  "expand", "extract",   "experts",           NULL};
 /* mergekit's, which this version does not do. */
 static const char *const later_keys[] = {"tokenizer_source", "tokenizer", "chat_template", NULL};
 
@@ -60,34 +60,6 @@ static bool fail_unsupported(const struct ig_yaml *at, const char *what, struct 
     return false;
 }
 
-/* A reference is a path, or {model: {path: PATH}}. mergekit's revision (@) and LoRA (+) forms are
- * taken for part of the path only when such a folder exists. */
-static bool read_path(const struct ig_yaml *node, struct ig_slice *out, struct ig_err *err)
-{
-    const struct ig_yaml *path = node;
-    if (node->type == IG_YAML_MAP) {
-        static const char *const outer[] = {"model", "lora", "override_architecture", NULL};
-        static const char *const inner[] = {"path", "revision", NULL};
-        if (!merge__check_keys(node, outer, err)) return false;
-        if (ig_yaml_get(node, "lora")) return fail_unsupported(node, "a LoRA", err);
-        path = ig_yaml_get(node, "model");
-        if (!path) return ig_yaml_fail(err, node, "a model reference needs 'model'");
-        if (path->type == IG_YAML_MAP) {
-            if (!merge__check_keys(path, inner, err)) return false;
-            if (ig_yaml_get(path, "revision")) return fail_unsupported(path, "a revision", err);
-            path = ig_yaml_get(path, "path");
-            if (!path) return ig_yaml_fail(err, node, "a model reference needs 'path'");
-        }
-    }
-    if (!merge__need_text(path, "a model", err)) return false;
-    bool marked =
-        memchr(path->text.ptr, '@', path->text.len) || memchr(path->text.ptr, '+', path->text.len);
-    if (marked && !ig_path_exists(path->text.ptr))
-        return fail_unsupported(path, "a model reference with @revision or +lora", err);
-    *out = path->text;
-    return true;
-}
-
 static int find_model(const struct ig_recipe *r, struct ig_slice path)
 {
     for (int i = 0; i < r->count; i++)
@@ -98,14 +70,14 @@ static int find_model(const struct ig_recipe *r, struct ig_slice path)
 bool merge__read_reference(struct ig_recipe *r, const struct ig_yaml *node, int *out,
                            struct ig_err *err)
 {
-    struct ig_slice path = {0};
-    if (!read_path(node, &path, err)) return false;
-    int at = find_model(r, path);
+    struct recipe_model model;
+    if (!merge__parse_reference(&r->arena, node, &model, err)) return false;
+    int at = find_model(r, model.path);
     if (at < 0) {
         if (r->count == MERGE_MODELS_MAX)
             return ig_yaml_fail(err, node, "more than %d models", MERGE_MODELS_MAX);
         at = r->count++;
-        r->models[at] = (struct recipe_model){.path = path, .node = node};
+        r->models[at] = model;
     }
     *out = at;
     return true;
@@ -189,15 +161,34 @@ static bool read_numbers(struct ig_recipe *r, const struct ig_yaml *root, struct
     return true;
 }
 
+static bool read_layout(struct ig_recipe *r, const struct ig_yaml *root, struct ig_err *err)
+{
+    const struct ig_yaml *extract = ig_yaml_get(root, "extract");
+    const struct ig_yaml *experts = ig_yaml_get(root, "experts");
+    if (extract && extract->type != IG_YAML_NULL) {
+        if (!ig_slice_is(extract->text, "text"))
+            return ig_yaml_fail(err, extract, "extract: text is all there is");
+        r->extract = true;
+    }
+    if (!experts || experts->type == IG_YAML_NULL) return true;
+    if (ig_slice_is(experts->text, "single"))
+        r->experts = MERGE_EXPERTS_SINGLE;
+    else if (ig_slice_is(experts->text, "fused"))
+        r->experts = MERGE_EXPERTS_FUSED;
+    else
+        return ig_yaml_fail(err, experts, "experts is 'single' or 'fused'");
+    return true;
+}
+
 static bool add_copy_source(struct ig_recipe *r, const struct ig_yaml *node, struct ig_err *err)
 {
-    struct ig_slice path = {0};
-    if (!read_path(node, &path, err)) return false;
-    int at = find_model(r, path);
+    struct recipe_model model;
+    if (!merge__parse_reference(&r->arena, node, &model, err)) return false;
+    int at = find_model(r, model.path);
     if (at < 0)
         return ig_yaml_fail(err, node,
                             "copy_missing_from: '" IG_SLICE_FMT "' is not one of the models",
-                            IG_SLICE_ARG(path));
+                            IG_SLICE_ARG(model.path));
     for (int i = 0; i < r->copy_count; i++)
         if (r->copy_from[i] == at) return ig_yaml_fail(err, node, "the same model twice");
     r->copy_from[r->copy_count++] = at;
@@ -220,7 +211,7 @@ static bool read_root(struct ig_recipe *r, const struct ig_yaml *root, struct ig
     if (!merge__check_keys(root, top_keys, err)) return false;
     if (!merge__read_parameters(root, &r->parameters, err) || !read_method(r, root, err) ||
         !merge__read_slices(r, root, err) || !merge__read_expand(r, root, err) ||
-        !read_dtypes(r, root, err) || !read_numbers(r, root, err) ||
+        !read_dtypes(r, root, err) || !read_numbers(r, root, err) || !read_layout(r, root, err) ||
         !read_copy_sources(r, root, err))
         return false;
     /* unknown parameters and bad values show before a model is opened */

@@ -81,3 +81,13 @@ bool ig_recipe_expand(const struct ig_expand_ask *ask, struct ig_recipe **out, s
     ig_buf_release(&text);
     return ok;
 }
+
+bool ig_recipe_extract(const char *model, struct ig_recipe **out, struct ig_err *err)
+{
+    struct ig_buf text = {0};
+    put_head(&text, model);
+    ig_buf_text(&text, "extract: text\n");
+    bool ok = parse(&text, "extract", out, err);
+    ig_buf_release(&text);
+    return ok;
+}

@@ -78,11 +78,13 @@ static bool copy_file(const char *from_path, const char *to_path, struct ig_err 
 struct carrying {
     const char *from, *to;
     bool nested; /* inside CHAT_TEMPLATES: no folders are looked for */
+    const char *const *but;
     struct ig_err *err;
     bool failed;
 };
 
-static bool carry_folder(const char *from, const char *to, bool nested, struct ig_err *err);
+static bool carry_folder(const char *from, const char *to, bool nested, const char *const *but,
+                         struct ig_err *err);
 
 /* stat, not lstat: the Hub's cache is made of links. */
 static bool carry_entry(void *user, const char *name) /* NOLINT(misc-no-recursion): once */
@@ -91,6 +93,8 @@ static bool carry_entry(void *user, const char *name) /* NOLINT(misc-no-recursio
     char from[IG_PATH_MAX], to[IG_PATH_MAX];
     struct stat st;
     if (!is_carried(name)) return true;
+    for (const char *const *p = c->but; *p; p++)
+        if (strcmp(name, *p) == 0) return true;
     if (!ig_path_join(from, c->from, name, c->err) || !ig_path_join(to, c->to, name, c->err))
         c->failed = true;
     else if (stat(from, &st) != 0)
@@ -98,21 +102,28 @@ static bool carry_entry(void *user, const char *name) /* NOLINT(misc-no-recursio
     else if (S_ISREG(st.st_mode))
         c->failed = !copy_file(from, to, c->err);
     else if (S_ISDIR(st.st_mode) && !c->nested && strcmp(name, CHAT_TEMPLATES) == 0)
-        c->failed = !ig_dir_make(to, c->err) || !carry_folder(from, to, true, c->err);
+        c->failed = !ig_dir_make(to, c->err) || !carry_folder(from, to, true, c->but, c->err);
     return !c->failed;
 }
 
 static bool carry_folder(const char *from, const char *to, /* NOLINT(misc-no-recursion): once */
-                         bool nested, struct ig_err *err)
+                         bool nested, const char *const *but, struct ig_err *err)
 {
-    struct carrying c = {.from = from, .to = to, .nested = nested, .err = err};
+    struct carrying c = {.from = from, .to = to, .nested = nested, .but = but, .err = err};
     return ig_dir_list(from, carry_entry, &c, err) && !c.failed;
+}
+
+bool ig_writer_carry_but(struct ig_writer *w, const char *model_dir, const char *const *names,
+                         struct ig_err *err)
+{
+    if (w->whole || !ig_path_is_dir(model_dir)) return true; /* a single file has no company */
+    return carry_folder(model_dir, w->partial, false, names, err);
 }
 
 bool ig_writer_carry(struct ig_writer *w, const char *model_dir, struct ig_err *err)
 {
-    if (w->whole || !ig_path_is_dir(model_dir)) return true; /* a single file has no company */
-    return carry_folder(model_dir, w->partial, false, err);
+    static const char *const none[] = {NULL};
+    return ig_writer_carry_but(w, model_dir, none, err);
 }
 
 /* ---- finishing ---- */

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * surgery — models that become other models: a layer repeated, its scales, the counts that were
  * published, config.json. */
+#include "ingot/infer.h"
 #include "merge_models.h"
 
+#include <math.h>
+
 #define HIDDEN 4
+#define VOCAB  64
 
 static float weights[8][16];
 
@@ -298,6 +302,67 @@ static void counts_are_the_published_ones(void **state)
     check_counts("moe", 40, 34194, 54833827584);
 }
 
+/* ---- text out of vision ---- */
+
+static struct ig_buf golden_bytes(const char *folder, const char *name)
+{
+    struct ig_err err = {0};
+    struct ig_buf bytes = {0};
+    char path[1024];
+    snprintf(path, sizeof path, "%s/golden/infer/%s/%s", getenv("INGOT_TESTS"), folder, name);
+    check_ok(ig_file_read(path, 1 << 20, &bytes, &err), &err);
+    return bytes;
+}
+
+/* The text model gives what transformers' vision-language model gave on text (made by
+ * tools/golden/logits_families.py), and is read as its text family. */
+static void extracted_models_say_the_same(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"qwen3_vl", "qwen3_vl_moe"};
+    for (int f = 0; f < 2; f++) {
+        struct ig_err err = {0};
+        struct ig_recipe *recipe;
+        struct ig_merge *merge;
+        struct ig_model *model;
+        struct ig_session *session;
+        struct ig_job_report report;
+        char path[1024], out[1024];
+        snprintf(path, sizeof path, "%s/golden/infer/%s", getenv("INGOT_TESTS"), folders[f]);
+        snprintf(out, sizeof out, "%s", scratch(folders[f]));
+        check_ok(ig_recipe_extract(path, &recipe, &err), &err);
+        const struct ig_merge_job job = {.recipe = recipe, .out = out};
+        check_ok(ig_merge_plan(&job, NULL, &merge, &err), &err);
+        check_ok(ig_merge_run(merge, NULL, &report, &err), &err);
+        ig_merge_close(merge);
+        ig_recipe_free(recipe);
+
+        struct ig_json_doc *doc = config_of(folders[f]);
+        struct ig_slice type = ig_json_text(ig_json_get(ig_json_doc_root(doc), "model_type"));
+        assert_true(ig_slice_is(type, f ? "qwen3_moe" : "qwen3"));
+        assert_null(ig_json_get(ig_json_doc_root(doc), "vision_config"));
+        ig_json_doc_free(doc);
+
+        struct ig_buf ids = golden_bytes(folders[f], "ids.bin");
+        struct ig_buf want = golden_bytes(folders[f], "logits.bin");
+        const float *logits = (const float *)(const void *)want.data;
+        static float got[200 * VOCAB];
+        check_ok(ig_model_open(out, 1, &model, &err), &err);
+        check_ok(ig_session_new(model, 0, &session, &err), &err);
+        check_ok(
+            ig_session_logits_all(session, (const int32_t *)(const void *)ids.data, 200, got, &err),
+            &err);
+        for (int i = 0; i < 200 * VOCAB; i++)
+            if (!(fabsf(got[i] - logits[i]) <= 3e-5f))
+                fail_msg("%s, logit %d: %.7g, want %.7g", folders[f], i, (double)got[i],
+                         (double)logits[i]);
+        ig_session_free(session);
+        ig_model_close(model);
+        ig_buf_release(&ids);
+        ig_buf_release(&want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +373,7 @@ int main(void)
         cmocka_unit_test(one_pass_is_two_steps),
         cmocka_unit_test(what_cannot_be_expanded_is_refused),
         cmocka_unit_test(counts_are_the_published_ones),
+        cmocka_unit_test(extracted_models_say_the_same),
     };
     return cmocka_run_group_tests(tests, set_up, scratch_close);
 }
