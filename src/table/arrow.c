@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * arrow — rows out of the record batches of an Arrow IPC stream or file.
- *
- * A file is a stream between two magics, with an index behind it for those who want to jump:
- *     "ARROW1" 00 00 | stream | footer | i32 length of it | "ARROW1"
- * It is read as the stream that it holds. */
+ */
 #include "table/arrow_internal.h"
 
 #include <stdlib.h>
@@ -12,10 +9,10 @@ struct arrow {
     struct ig_arena arena;
     struct table_budget budget;
     struct arrow_column root;
-    struct ig_slice rest; /* messages not read */
-    int64_t batch;        /* at hand, from 1 */
-    int64_t index;        /* next row of it */
-    int64_t row;          /* begun, from 1 */
+    struct arrow_source source; /* of the batches to come */
+    int64_t batch;              /* at hand, from 1 */
+    int64_t index;              /* next row of it */
+    int64_t row;                /* begun, from 1 */
 };
 
 /* ---- values ---- */
@@ -24,6 +21,11 @@ static bool is_valid(const struct arrow_column *column, int64_t i)
 {
     const struct ig_slice bits = column->valid.bytes;
     return bits.len == 0 || ((unsigned char)bits.ptr[i / 8] >> i % 8 & 1);
+}
+
+static bool at_column(const struct arrow_column *column, struct ig_err *err)
+{
+    return ig_err_within(err, "column '" IG_SLICE_FMT "'", IG_SLICE_ARG(column->path));
 }
 
 /* A number of `width` bytes at index i, without its sign. */
@@ -43,10 +45,9 @@ static bool range_at(const struct arrow_column *column, int64_t i, uint64_t limi
     *begin = number_at(column->offsets.bytes, column->width, i);
     *end = number_at(column->offsets.bytes, column->width, i + 1);
     if (*begin <= *end && *end <= limit) return true;
-    return ig_err_set(err, IG_ERR_DATA,
-                      "column '" IG_SLICE_FMT "': an item from %llu to %llu of %llu",
-                      IG_SLICE_ARG(column->path), (unsigned long long)*begin,
-                      (unsigned long long)*end, (unsigned long long)limit);
+    return ig_err_set(err, IG_ERR_DATA, "an item from %llu to %llu of %llu",
+                      (unsigned long long)*begin, (unsigned long long)*end,
+                      (unsigned long long)limit);
 }
 
 static bool put_real(const struct arrow_column *column, int64_t i, struct ig_buf *out,
@@ -103,15 +104,15 @@ static bool put_indexed(const struct arrow_column *column, /* NOLINT(misc-no-rec
                         int64_t i, struct ig_buf *out, struct ig_err *err)
 {
     uint64_t index = number_at(column->data.bytes, column->width, i);
-    if (!column->loaded)
-        return ig_err_set(err, IG_ERR_DATA, "column '" IG_SLICE_FMT "': its dictionary is missing",
-                          IG_SLICE_ARG(column->path));
-    if (index >= (uint64_t)column->values->length) /* one less than 0 is large without its sign */
-        return ig_err_set(err, IG_ERR_DATA,
-                          "column '" IG_SLICE_FMT "': index %llu of a dictionary of %lld",
-                          IG_SLICE_ARG(column->path), (unsigned long long)index,
-                          (long long)column->values->length);
-    return put_column(column->values, (int64_t)index, out, err);
+    uint64_t count = column->loaded ? (uint64_t)column->values->length : 0;
+    bool negative = column->kind == ARROW_INT && index >> (8 * column->width - 1);
+    if (index < count && !negative) return put_column(column->values, (int64_t)index, out, err);
+    if (negative)
+        ig_err_set(err, IG_ERR_DATA, "an index below 0");
+    else
+        ig_err_set(err, IG_ERR_DATA, "index %llu of a dictionary of %llu",
+                   (unsigned long long)index, (unsigned long long)count);
+    return at_column(column, err);
 }
 
 static bool put_value(const struct arrow_column *column, /* NOLINT(misc-no-recursion) */
@@ -131,15 +132,12 @@ static bool put_value(const struct arrow_column *column, /* NOLINT(misc-no-recur
     case ARROW_UINT:
         table__put_uint(out, number_at(column->data.bytes, column->width, i));
         return true;
-    case ARROW_REAL:
-        return put_real(column, i, out, err) ||
-               ig_err_within(err, "column '" IG_SLICE_FMT "'", IG_SLICE_ARG(column->path));
-    case ARROW_TEXT:
-        return put_text(column, i, out, err) ||
-               ig_err_within(err, "column '" IG_SLICE_FMT "'", IG_SLICE_ARG(column->path));
+    case ARROW_REAL: return put_real(column, i, out, err) || at_column(column, err);
+    case ARROW_TEXT: return put_text(column, i, out, err) || at_column(column, err);
     case ARROW_LIST:
-        return range_at(column, i, (uint64_t)column->children->length, &begin, &end, err) &&
-               put_items(column->children, begin, end, out, err);
+        if (!range_at(column, i, (uint64_t)column->children->length, &begin, &end, err))
+            return at_column(column, err);
+        return put_items(column->children, begin, end, out, err);
     case ARROW_FIXED_LIST:
         size = (uint64_t)column->list_size;
         return put_items(column->children, (uint64_t)i * size, ((uint64_t)i + 1) * size, out, err);
@@ -200,7 +198,7 @@ static bool next_batch(struct arrow *a, bool *done, struct ig_err *err)
 {
     struct arrow_message message;
     for (;;) {
-        if (!arrow_message_next(&a->rest, &message, done, err)) return false;
+        if (!arrow_source_next(&a->source, &message, done, err)) return false;
         if (*done) return true;
         if (message.type == ARROW_DICTIONARY_BATCH) {
             if (!read_dictionary(a, &message, err)) return false;
@@ -241,30 +239,14 @@ static void arrow_close(void *state)
 
 /* ---- opening ---- */
 
-/* The stream in the bytes of a file. */
-static bool cut_file(struct ig_slice *bytes, struct ig_err *err)
-{
-    enum { MAGIC = 6, HEAD = 8, TAIL = 10 };
-    if (!ig_slice_starts(*bytes, "ARROW1")) return true;
-    if (bytes->len < HEAD + TAIL || !ig_slice_ends(*bytes, "ARROW1"))
-        return ig_err_set(err, IG_ERR_DATA,
-                          "the Arrow file is cut off: it does not end in \"ARROW1\"");
-    uint32_t footer = table__u32(table__bytes(*bytes) + bytes->len - TAIL);
-    if (footer > bytes->len - HEAD - TAIL)
-        return ig_err_set(err, IG_ERR_DATA, "the footer says it has %u bytes; there are %zu",
-                          (unsigned)footer, bytes->len - HEAD - TAIL);
-    *bytes = ig_slice_make(bytes->ptr + HEAD, bytes->len - HEAD - TAIL - footer);
-    return true;
-}
-
 /* Rows of all batches, by their heads alone. */
-static bool count_rows(struct ig_slice rest, int64_t *count, struct ig_err *err)
+static bool count_rows(struct arrow_source source, int64_t *count, struct ig_err *err)
 {
     struct arrow_message message;
     bool done = false;
     *count = 0;
     for (;;) {
-        if (!arrow_message_next(&rest, &message, &done, err)) return false;
+        if (!arrow_source_next(&source, &message, &done, err)) return false;
         if (done) return true;
         if (message.type != ARROW_RECORD_BATCH) continue;
         int64_t rows = flat_int(&message.meta, message.header, 0, 8, 0);
@@ -273,26 +255,17 @@ static bool count_rows(struct ig_slice rest, int64_t *count, struct ig_err *err)
     }
 }
 
-static bool open_stream(struct arrow *a, int64_t *count, struct ig_err *err)
-{
-    struct arrow_message message;
-    bool done = false;
-    if (!cut_file(&a->rest, err) || !arrow_message_next(&a->rest, &message, &done, err))
-        return false;
-    if (done || message.type != ARROW_SCHEMA)
-        return ig_err_set(err, IG_ERR_DATA, "the Arrow stream does not begin with a schema");
-    return arrow_schema_read(&message, &a->arena, &a->root, err) && count_rows(a->rest, count, err);
-}
-
 bool table__arrow_open(struct ig_slice bytes, uint64_t unpacked_max, struct table_reader *out,
                        struct ig_err *err)
 {
     struct arrow *a = calloc(1, sizeof *a);
+    struct arrow_message schema;
     int64_t count = 0;
     if (!a) return ig_err_nomem(err);
-    a->rest = bytes;
     a->budget.left = unpacked_max;
-    if (!open_stream(a, &count, err)) {
+    if (!arrow_source_open(bytes, &a->source, &schema, err) ||
+        !arrow_schema_read(&schema, &a->arena, &a->root, err) ||
+        !count_rows(a->source, &count, err)) {
         arrow_close(a);
         return false;
     }

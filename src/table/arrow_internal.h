@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * arrow_internal — what the arrow files of this room share.
  *
- *     messages --arrow_message--> schema, dictionaries, batches --arrow_batch--> columns' buffers
+ *     bytes --arrow_source--> messages --arrow_schema--> columns --arrow_batch--> their buffers
  *         --arrow--> rows
  *
  * Numbers of enums are the format's: Schema.fbs and Message.fbs of apache/arrow, version 5. */
@@ -49,10 +49,21 @@ struct arrow_message {
     size_t header; /* the table of that type, in meta */
     struct ig_slice body;
 };
-/* ---- arrow_message.c ---- */
-/* Cuts the next message off *rest; *done at the end of the stream. */
-IG_MUST_CHECK bool arrow_message_next(struct ig_slice *rest, struct arrow_message *out, bool *done,
-                                      struct ig_err *err);
+/* ---- arrow_source.c ---- */
+struct arrow_source {           /* copied to read the messages twice */
+    struct ig_slice file, rest; /* rest: of a stream */
+    bool is_file;
+    struct flat footer;
+    struct flat_vector blocks[2]; /* dictionaries, batches */
+    size_t next;                  /* block, of both */
+};
+IG_MUST_CHECK bool arrow_source_open(struct ig_slice bytes, struct arrow_source *out,
+                                     struct arrow_message *schema, struct ig_err *err);
+/* The next message behind the schema; *done when there is none. */
+IG_MUST_CHECK bool arrow_source_next(struct arrow_source *source, struct arrow_message *out,
+                                     bool *done, struct ig_err *err);
+
+/* ---- arrow_schema.c ---- */
 /* The columns of a schema as a struct that is never null. */
 IG_MUST_CHECK bool arrow_schema_read(struct arrow_message *message, struct ig_arena *arena,
                                      struct arrow_column *root, struct ig_err *err);

@@ -25,7 +25,7 @@ static const char *encoding_name(int64_t encoding)
         "PLAIN",          "GROUP_VAR_INT",       "PLAIN_DICTIONARY",        "RLE",
         "BIT_PACKED",     "DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY",
         "RLE_DICTIONARY", "BYTE_STREAM_SPLIT"};
-    return encoding >= 0 && encoding < 10 ? names[encoding] : "of an unknown number";
+    return encoding >= 0 && encoding < 10 ? names[encoding] : "an unknown encoding";
 }
 
 /* Bits that hold `level`. */

@@ -22,7 +22,13 @@ struct build {
 
 static const char *const type_names[] = {"BOOLEAN", "INT32",  "INT64",      "INT96",
                                          "FLOAT",   "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"};
-enum { LOGICAL_STRING = 1, LOGICAL_INTEGER = 10, LOGICAL_UNKNOWN = 11, LOGICAL_COUNT = 19 };
+enum {
+    LOGICAL_STRING = 1,
+    LOGICAL_INTEGER = 10,
+    LOGICAL_UNKNOWN = 11,
+    LOGICAL_JSON = 12,
+    LOGICAL_COUNT = 19
+};
 static const char *const logical_names[LOGICAL_COUNT] = {
     "none", "STRING",    "MAP",      "LIST",     "ENUM",     "DECIMAL", "DATE",
     "TIME", "TIMESTAMP", "INTERVAL", "INTEGER",  "NULL",     "JSON",    "BSON",
@@ -49,7 +55,8 @@ static bool refuse_leaf(const struct build *b, const struct pq_element *e,
     else if (logical == 0)
         snprintf(type, sizeof type, "%s", type_names[e->type]);
     else if (logical < 0 || logical >= LOGICAL_COUNT)
-        snprintf(type, sizeof type, "%s (logical type %d)", type_names[e->type], logical);
+        snprintf(type, sizeof type, "%s (%s type %d)", type_names[e->type],
+                 e->logical ? "logical" : "converted", e->logical ? logical : e->converted);
     else
         snprintf(type, sizeof type, "%s (%s)", type_names[e->type], logical_names[logical]);
     return ig_err_set(b->err, IG_ERR_UNSUPPORTED,
@@ -90,7 +97,7 @@ static bool build_leaf(struct build *b, const struct pq_element *e, int def, int
         node->value = bits < 0 ? PQ_UINT : PQ_INT;
     else if ((e->type == PQ_FLOAT || e->type == PQ_DOUBLE) && plain)
         node->value = PQ_REAL;
-    else if (e->type == PQ_BYTES && logical == LOGICAL_STRING)
+    else if (e->type == PQ_BYTES && (logical == LOGICAL_STRING || logical == LOGICAL_JSON))
         node->value = PQ_TEXT;
     else
         return refuse_leaf(b, e, node);

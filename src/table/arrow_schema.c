@@ -1,54 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * arrow_message — messages of Arrow's IPC stream, and the schema in the first.
- *
- *     FFFFFFFF | i32 n | n bytes: Message as a FlatBuffer | body
- *     FFFFFFFF | 0                                          the end
- *
- * Source: "Serialization and Interprocess Communication (IPC)" in Columnar.rst of apache/arrow. The
- * framing without FFFFFFFF, of versions before 0.15 (2019), is not read. */
+ * arrow_schema — the schema of an Arrow stream or file as a tree of columns. Source: Schema.fbs of
+ * apache/arrow. */
 #include "table/arrow_internal.h"
-
-#include <stdio.h>
-
-static bool cut(struct ig_slice *rest, uint64_t bytes, struct ig_slice *out)
-{
-    if (bytes > rest->len) return false;
-    *out = ig_slice_make(rest->ptr, (size_t)bytes);
-    *rest = ig_slice_make(rest->ptr + bytes, rest->len - (size_t)bytes);
-    return true;
-}
-
-bool arrow_message_next(struct ig_slice *rest, struct arrow_message *out, bool *done,
-                        struct ig_err *err)
-{
-    enum { VERSION, HEADER_TYPE, HEADER, BODY_LENGTH, VERSION_4 = 3, VERSION_5 = 4 };
-    struct ig_slice head;
-    *done = rest->len == 0; /* a writer may close the stream without saying so */
-    if (*done) return true;
-    if (!cut(rest, 8, &head) || table__u32(table__bytes(head)) != UINT32_MAX)
-        return ig_err_set(err, IG_ERR_DATA, "no message begins where one should");
-    uint32_t length = table__u32(table__bytes(head) + 4);
-    *done = length == 0;
-    if (*done) return true;
-    *out = (struct arrow_message){0};
-    if (!cut(rest, length, &out->meta.bytes))
-        return ig_err_set(err, IG_ERR_DATA, "the file is cut off in the head of a message");
-    size_t root = flat_root(&out->meta);
-    int64_t version = flat_int(&out->meta, root, VERSION, 2, 0);
-    int64_t body = flat_int(&out->meta, root, BODY_LENGTH, 8, 0);
-    out->type = flat_int(&out->meta, root, HEADER_TYPE, 1, 0);
-    out->header = flat_table(&out->meta, root, HEADER);
-    if (out->meta.broken || !out->header)
-        return ig_err_set(err, IG_ERR_DATA, "the head of a message is damaged");
-    if (version != VERSION_4 && version != VERSION_5)
-        return ig_err_set(err, IG_ERR_UNSUPPORTED, "metadata version %lld; 4 and 5 are read",
-                          (long long)version + 1);
-    if (body < 0 || !cut(rest, (uint64_t)body, &out->body))
-        return ig_err_set(err, IG_ERR_DATA, "the file is cut off in the body of a message");
-    return true;
-}
-
-/* ---- the schema ---- */
 
 enum type {
     TYPE_NONE,
