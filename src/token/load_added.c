@@ -76,9 +76,10 @@ static bool set_bytes(struct ig_tokenizer *t, const struct token__added *added, 
     char *bytes = ig_arena_new(&t->arena, added->pattern.len + 1);
     if (!bytes) return ig_err_nomem(err);
     t->contents[added->id] = added->content;
-    t->bytes[added->id] = token__alphabet_bytes(added->pattern, bytes, &len)
-                              ? ig_slice_make(bytes, len)
-                              : added->pattern;
+    t->bytes[added->id] =
+        t->decode != DECODE_PIECES && token__alphabet_bytes(added->pattern, bytes, &len)
+            ? ig_slice_make(bytes, len)
+            : added->pattern;
     /* The reference skips by the decoded form: one that normalizing has changed is not skipped. */
     if (added->flags & ADDED_SPECIAL && ig_slice_equal(added->pattern, added->content))
         t->special[added->id] = 1;

@@ -131,6 +131,7 @@ static bool read_vocab(struct ig_tokenizer *t, const struct ig_json *vocab, stru
         t->contents[id] = ig_slice_make(content, item->key.len);
         t->bytes[id] = (struct ig_slice){NULL, 0};
         content += item->key.len;
+        if (t->decode == DECODE_PIECES && !t->byte_level) continue; /* not in that alphabet */
         if (!translate(byte_of, item->key, bytes, &len)) continue;
         t->bytes[id] = ig_slice_make(bytes, len);
         bytes += len;
@@ -264,6 +265,42 @@ static void note_touch(struct ig_tokenizer *t, const struct merge *merge, uint32
     if (rank < *touch) *touch = rank;
 }
 
+static uint32_t last_code(struct ig_slice text)
+{
+    const char *p = text.ptr + text.len;
+    int length;
+    do
+        p--;
+    while (p > text.ptr && ((unsigned char)*p & 0xC0) == 0x80);
+    return ig_utf8_next(p, text.ptr + text.len, &length);
+}
+
+static bool is_byte_name(struct ig_slice text)
+{
+    return text.len == 6 && ig_slice_starts(text, "<0x");
+}
+
+/* The pair of characters that the merge brings together. A token <0xNN> stands for another
+ * character than it is written with: then nothing can be said. */
+static void note_join(struct ig_tokenizer *t, const struct merge *merge)
+{
+    struct ig_slice left = part_of(merge, 0), right = part_of(merge, 1);
+    int length;
+    if (!t->joins.slots || left.len == 0 || right.len == 0) return;
+    if (is_byte_name(left) || is_byte_name(right))
+        t->joins.slots = NULL;
+    else
+        token__joins_put(&t->joins, last_code(left),
+                         ig_utf8_next(right.ptr, right.ptr + right.len, &length));
+}
+
+/* Only where every character has a symbol: one that is dropped would bring others together. */
+static void check_joins(struct ig_tokenizer *t)
+{
+    for (int b = 0; b < 256; b++)
+        if (t->byte_ids[b] < 0) t->joins.slots = NULL;
+}
+
 static bool read_merges(struct ig_tokenizer *t, const struct ig_json *list, struct ig_err *err)
 {
     struct ig_arena arena = {0};
@@ -290,12 +327,16 @@ static bool read_merges(struct ig_tokenizer *t, const struct ig_json *list, stru
         goto done;
     }
     memset(t->starts.touch, 0xFF, 0x10000 * sizeof(*t->starts.touch));
+    if (t->byte_fallback && !t->byte_level && !t->ignore_merges &&
+        !token__joins_init(&t->joins, count, &t->arena, err))
+        goto done;
     for (uint32_t i = 0; i < count; i++) {
         const int32_t *ids = merges[i].ids;
         if (i + AHEAD < count)
             token__merges_prefetch(&t->merges, merges[i + AHEAD].ids[0], merges[i + AHEAD].ids[1]);
         token__merges_put(&t->merges, ids[0], ids[1], i, ids[2]);
         note_touch(t, &merges[i], i);
+        note_join(t, &merges[i]);
     }
     ok = true;
 done:
@@ -338,8 +379,10 @@ static bool find_unknown(struct ig_tokenizer *t, const struct ig_json *node, str
 
 bool token__load_model(struct ig_tokenizer *t, const struct ig_json *model, struct ig_err *err)
 {
-    return check_options(t, model, err) && read_vocab(t, ig_json_get(model, "vocab"), err) &&
-           index_vocab(t, err) && read_merges(t, ig_json_get(model, "merges"), err) &&
-           find_bytes(t, err) && find_unknown(t, ig_json_get(model, "unk_token"), err) &&
-           (!t->byte_level || token__find_starts(t, err));
+    if (!check_options(t, model, err) || !read_vocab(t, ig_json_get(model, "vocab"), err) ||
+        !index_vocab(t, err) || !read_merges(t, ig_json_get(model, "merges"), err) ||
+        !find_bytes(t, err) || !find_unknown(t, ig_json_get(model, "unk_token"), err))
+        return false;
+    check_joins(t);
+    return !t->byte_level || token__find_starts(t, err);
 }

@@ -5,6 +5,7 @@
  * ids without a word. */
 #include "ingot/json.h"
 #include "token/char_class.h"
+#include "token/regex.h"
 #include "token/token_internal.h"
 
 #include <stdio.h>
@@ -72,6 +73,28 @@ static bool keep_text(struct ig_tokenizer *t, const struct ig_json *node, const 
 
 /* ---- normalizer */
 
+static bool load_regex(struct ig_tokenizer *t, struct ig_slice text, const char *place,
+                       const struct token__regex **out, struct ig_err *err)
+{
+    struct token__regex *regex;
+    if (!token__regex_new(text, &t->arena, &regex, err))
+        return ig_err_within(err, "%s.pattern: '" IG_SLICE_FMT "'", place, IG_SLICE_ARG(text));
+    *out = regex;
+    return true;
+}
+
+/* "Replace" of a normalizer or a decoder. */
+static bool load_replace(struct ig_tokenizer *t, const struct ig_json *node, const char *place,
+                         struct token__norm *norm, struct ig_err *err)
+{
+    const struct ig_json *pattern = ig_json_get(node, "pattern");
+    struct ig_slice regex = ig_json_text(ig_json_get(pattern, "Regex"));
+    norm->kind = NORM_REPLACE;
+    return (regex.ptr ? load_regex(t, regex, place, &norm->regex, err)
+                      : keep_text(t, pattern, place, "String", &norm->pattern, err)) &&
+           keep_text(t, node, place, "content", &norm->content, err);
+}
+
 static bool load_norm(struct ig_tokenizer *t, const struct ig_json *node, const char *place,
                       struct ig_err *err)
 {
@@ -83,13 +106,7 @@ static bool load_norm(struct ig_tokenizer *t, const struct ig_json *node, const 
         norm.kind = NORM_PREPEND;
         if (!keep_text(t, node, place, "prepend", &norm.content, err)) return false;
     } else if (ig_slice_is(type, "Replace")) {
-        const struct ig_json *pattern = ig_json_get(node, "pattern");
-        norm.kind = NORM_REPLACE;
-        if (ig_json_get(pattern, "Regex"))
-            return ig_err_set(err, IG_ERR_UNSUPPORTED, "%s.pattern: a regex is not supported",
-                              place);
-        if (!keep_text(t, pattern, place, "String", &norm.pattern, err)) return false;
-        if (!keep_text(t, node, place, "content", &norm.content, err)) return false;
+        if (!load_replace(t, node, place, &norm, err)) return false;
     } else {
         return unsupported(place, type, err);
     }
@@ -120,26 +137,96 @@ static bool add_step(struct ig_tokenizer *t, struct token__step step, const char
     return true;
 }
 
+static bool load_behavior(const struct ig_json *node, const char *place, enum token__behavior *out,
+                          struct ig_err *err)
+{
+    static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious",
+                                        "MergedWithNext", "Contiguous"};
+    struct ig_slice name = ig_json_text(ig_json_get(node, "behavior"));
+    for (int i = 0; i < 5; i++) {
+        if (!ig_slice_is(name, names[i])) continue;
+        *out = (enum token__behavior)i;
+        return true;
+    }
+    return ig_err_set(err, IG_ERR_DATA, "%s.behavior: '" IG_SLICE_FMT "' is unknown", place,
+                      IG_SLICE_ARG(name));
+}
+
+/* A step that cuts at a regex that we write ourselves. */
+static bool add_own_split(struct ig_tokenizer *t, const char *pattern,
+                          enum token__behavior behavior, bool invert, const char *place,
+                          struct ig_err *err)
+{
+    const struct token__regex *regex = NULL;
+    return load_regex(t, ig_slice_of(pattern), place, &regex, err) &&
+           add_step(t, token__step_split(regex, behavior, invert), place, err);
+}
+
+static bool add_literal_split(struct ig_tokenizer *t, struct ig_slice text,
+                              enum token__behavior behavior, bool invert, const char *place,
+                              struct ig_err *err)
+{
+    struct token__regex *literal;
+    if (!token__regex_literal(text, &t->arena, &literal, err))
+        return ig_err_within(err, "%s.pattern", place);
+    return add_step(t, token__step_split(literal, behavior, invert), place, err);
+}
+
 static bool load_split(struct ig_tokenizer *t, const struct ig_json *node, const char *place,
                        struct ig_err *err)
 {
     const struct ig_json *pattern = ig_json_get(node, "pattern");
-    struct ig_slice regex = ig_json_text(ig_json_get(pattern, "Regex"));
-    struct ig_slice behavior = ig_json_text(ig_json_get(node, "behavior"));
+    struct ig_slice text = ig_json_text(ig_json_get(pattern, "Regex"));
+    struct ig_slice literal = ig_json_text(ig_json_get(pattern, "String"));
+    enum token__behavior behavior = SPLIT_ISOLATED;
+    const struct token__regex *regex = NULL;
     struct token__step step;
     bool invert;
-    if (!option_bool(node, "invert", false, &invert, place, err)) return false;
-    if (!ig_slice_is(behavior, "Isolated") || invert)
+    if (!option_bool(node, "invert", false, &invert, place, err) ||
+        !load_behavior(node, place, &behavior, err))
+        return false;
+    if (literal.ptr) return add_literal_split(t, literal, behavior, invert, place, err);
+    if (!text.ptr)
+        return ig_err_set(err, IG_ERR_DATA, "%s.pattern: neither Regex nor String", place);
+    if (behavior == SPLIT_ISOLATED && token__step_of_regex(text, &step))
+        return add_step(t, step, place, err);
+    return load_regex(t, text, place, &regex, err) &&
+           add_step(t, token__step_split(regex, behavior, invert), place, err);
+}
+
+/* Older files have add_prefix_space in place of prepend_scheme. */
+static bool load_prepend(const struct ig_json *node, const char *place, enum token__prepend *out,
+                         struct ig_err *err)
+{
+    static const char *const names[] = {"always", "first", "never"};
+    struct ig_slice scheme = ig_json_text(ig_json_get(node, "prepend_scheme"));
+    bool prefix;
+    *out = PREPEND_ALWAYS;
+    if (!option_bool(node, "add_prefix_space", true, &prefix, place, err)) return false;
+    for (int i = 0; i < 3; i++)
+        if (ig_slice_is(scheme, names[i])) *out = (enum token__prepend)i;
+    if (scheme.ptr && !ig_slice_is(scheme, names[*out]))
+        return ig_err_set(err, IG_ERR_DATA, "%s.prepend_scheme: '" IG_SLICE_FMT "' is unknown",
+                          place, IG_SLICE_ARG(scheme));
+    if (!prefix && *out != PREPEND_NEVER) /* as the reference */
+        return ig_err_set(err, IG_ERR_DATA,
+                          "%s.prepend_scheme: not 'never', but add_prefix_space is false", place);
+    return true;
+}
+
+static bool load_metaspace(struct ig_tokenizer *t, const struct ig_json *node, const char *place,
+                           struct ig_err *err)
+{
+    bool split;
+    if (t->step_count || t->metaspace.len || t->byte_level)
         return ig_err_set(err, IG_ERR_UNSUPPORTED,
-                          "%s: behavior '" IG_SLICE_FMT "'%s is not "
-                          "supported (only 'Isolated' is)",
-                          place, IG_SLICE_ARG(behavior), invert ? ", inverted," : "");
-    if (!regex.ptr) return ig_err_set(err, IG_ERR_UNSUPPORTED, "%s.pattern: not a regex", place);
-    if (!token__step_of_regex(regex, &step))
-        return ig_err_set(err, IG_ERR_UNSUPPORTED,
-                          "%s.pattern: the regex '" IG_SLICE_FMT "' is not one of the known ones",
-                          place, IG_SLICE_ARG(regex));
-    return add_step(t, step, place, err);
+                          "%s: Metaspace after another step is not supported", place);
+    if (!keep_text(t, node, place, "replacement", &t->metaspace, err) ||
+        !load_prepend(node, place, &t->metaspace_prepend, err) ||
+        !option_bool(node, "split", true, &split, place, err))
+        return false;
+    if (t->metaspace.len == 0) return ig_err_set(err, IG_ERR_DATA, "%s.replacement: empty", place);
+    return !split || add_literal_split(t, t->metaspace, SPLIT_WITH_NEXT, false, place, err);
 }
 
 static bool load_byte_level(struct ig_tokenizer *t, const struct ig_json *node, const char *place,
@@ -148,7 +235,7 @@ static bool load_byte_level(struct ig_tokenizer *t, const struct ig_json *node, 
     bool prefix, regex;
     if (!option_bool(node, "add_prefix_space", true, &prefix, place, err)) return false;
     if (!option_bool(node, "use_regex", true, &regex, place, err)) return false;
-    if (prefix && t->step_count)
+    if (prefix && (t->step_count || t->metaspace.len))
         return ig_err_set(err, IG_ERR_UNSUPPORTED,
                           "%s.add_prefix_space: not supported after a "
                           "split",
@@ -166,6 +253,9 @@ static bool load_step(struct ig_tokenizer *t, const struct ig_json *node, const 
     bool individual;
     if (ig_slice_is(type, "Split")) return load_split(t, node, place, err);
     if (ig_slice_is(type, "ByteLevel")) return load_byte_level(t, node, place, err);
+    if (ig_slice_is(type, "Metaspace")) return load_metaspace(t, node, place, err);
+    if (ig_slice_is(type, "WhitespaceSplit"))
+        return add_own_split(t, "\\s", SPLIT_REMOVED, false, place, err);
     if (ig_slice_is(type, "Digits"))
         return option_bool(node, "individual_digits", false, &individual, place, err) &&
                add_step(t, token__step_isolate(CLASS_N, !individual), place, err);
@@ -249,13 +339,79 @@ bool token__load_post_processor(struct ig_tokenizer *t, const struct ig_json *no
 
 /* ---- decoder */
 
+/* What is known of the chain: texts are still single tokens until something joins them. */
+static bool load_strip(struct ig_tokenizer *t, const struct ig_json *node, const char *place,
+                       struct ig_err *err)
+{
+    int64_t start, stop;
+    if (!ig_json_int(ig_json_get(node, "start"), &start) ||
+        !ig_json_int(ig_json_get(node, "stop"), &stop) || start < 0 || start > 1000)
+        return ig_err_set(err, IG_ERR_DATA, "%s: start and stop are not small numbers", place);
+    if (stop != 0 || t->decode_strip_count || !t->decode_fused)
+        return ig_err_set(err, IG_ERR_UNSUPPORTED,
+                          "%s: Strip is only supported once, after Fuse, at the start", place);
+    t->decode_strip_count = (int)start;
+    return keep_text(t, node, place, "content", &t->decode_strip, err);
+}
+
+static bool load_decode_metaspace(struct ig_tokenizer *t, const struct ig_json *node,
+                                  const char *place, struct ig_err *err)
+{
+    struct token__norm *norm = &t->decode_replace[t->decode_replace_count++];
+    enum token__prepend prepend;
+    *norm = (struct token__norm){.kind = NORM_REPLACE, .content = ig_slice_of(" ")};
+    if (!keep_text(t, node, place, "replacement", &norm->pattern, err) ||
+        !load_prepend(node, place, &prepend, err))
+        return false;
+    t->decode_drop_first = prepend != PREPEND_NEVER;
+    return true;
+}
+
+static bool load_decode_step(struct ig_tokenizer *t, const struct ig_json *node, const char *place,
+                             struct ig_err *err)
+{
+    struct ig_slice type = type_of(node, place, err);
+    bool replaces = ig_slice_is(type, "Replace") || ig_slice_is(type, "Metaspace");
+    if (ig_slice_is(type, "ByteLevel") && t->decode == DECODE_SPACES) {
+        t->decode = DECODE_BYTE_LEVEL;
+        return true;
+    }
+    if (t->decode == DECODE_BYTE_LEVEL) return unsupported(place, type, err);
+    t->decode = DECODE_PIECES;
+    if (ig_slice_is(type, "Fuse")) {
+        t->decode_fused = true;
+        return true;
+    }
+    if (ig_slice_is(type, "Strip")) return load_strip(t, node, place, err);
+    if (ig_slice_is(type, "ByteFallback") && !t->decode_fused) {
+        t->decode_bytes = true;
+        return true;
+    }
+    if (!replaces || t->decode_fused || t->decode_bytes || t->decode_drop_first ||
+        t->decode_replace_count == TOKEN_STEPS_MAX)
+        return unsupported(place, type, err);
+    if (ig_slice_is(type, "Metaspace")) return load_decode_metaspace(t, node, place, err);
+    return load_replace(t, node, place, &t->decode_replace[t->decode_replace_count++], err);
+}
+
 bool token__load_decoder(struct ig_tokenizer *t, const struct ig_json *node, struct ig_err *err)
 {
     t->decode = DECODE_SPACES;
-    if (!node || node->type == IG_JSON_NULL) return true;
-    struct ig_slice type = type_of(node, "decoder", err);
-    if (!type.ptr) return false;
-    if (!ig_slice_is(type, "ByteLevel")) return unsupported("decoder", type, err);
-    t->decode = DECODE_BYTE_LEVEL;
-    return true;
+    return each(t, node, "decoder", "decoders", 0, load_decode_step, err);
+}
+
+bool token__decoder_apply(struct ig_tokenizer *t, struct ig_err *err)
+{
+    struct token__norm_room room = {0};
+    bool ok = true;
+    for (int32_t id = 0; ok && t->decode == DECODE_PIECES && id < t->size; id++) {
+        struct ig_slice text = t->bytes[id];
+        if (!t->contents[id].ptr) continue;
+        ok = token__normalize(t->decode_replace, t->decode_replace_count, text, &room, &text, err);
+        if (!ok || text.ptr == t->bytes[id].ptr) continue;
+        t->bytes[id] = ig_arena_copy(&t->arena, text);
+        ok = t->bytes[id].ptr || ig_err_nomem(err);
+    }
+    token__norm_room_release(&room);
+    return ok;
 }

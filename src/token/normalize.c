@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * normalize — the normalizers, in turn. Each one that changes the text writes it into the other of
  * two buffers; most change nothing and cost a scan. */
+#include "token/regex.h"
 #include "token/token_internal.h"
 
 #include <stdlib.h>
@@ -28,6 +29,29 @@ static bool replace_all(const struct token__norm *norm, struct ig_slice text, st
     return true;
 }
 
+/* As the reference: what a match of nothing stands at is kept, with the content before it. */
+static bool replace_matches(const struct token__norm *norm, struct ig_slice text,
+                            struct ig_buf *out, bool *changed, struct ig_err *err)
+{
+    const char *start = text.ptr, *end = start + text.len, *p = start, *from = start;
+    struct regex_match match;
+    for (;;) {
+        if (!token__regex_find(norm->regex, start, from, end, &match, err)) return false;
+        if (!match.found) break;
+        *changed = true;
+        ig_buf_append(out, p, (size_t)(match.start - p));
+        ig_buf_slice(out, norm->content);
+        p = from = match.end;
+        if (match.end > match.start) continue;
+        if (from == end) break;
+        do
+            from++;
+        while (from < end && ((unsigned char)*from & 0xC0) == 0x80);
+    }
+    ig_buf_append(out, p, (size_t)(end - p));
+    return true;
+}
+
 bool token__normalize(const struct token__norm *norms, int count, struct ig_slice text,
                       struct token__norm_room *room, struct ig_slice *out, struct ig_err *err)
 {
@@ -45,7 +69,12 @@ bool token__normalize(const struct token__norm *norms, int count, struct ig_slic
             ig_buf_slice(buf, text);
             changed = true;
             break;
-        case NORM_REPLACE: changed = replace_all(&norms[i], text, buf); break;
+        case NORM_REPLACE:
+            if (!norms[i].regex)
+                changed = replace_all(&norms[i], text, buf);
+            else if (!replace_matches(&norms[i], text, buf, &changed, err))
+                return false;
+            break;
         }
         if (!ig_buf_ok(buf, err)) return false;
         if (!changed) continue;

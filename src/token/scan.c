@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * scan — the split patterns of known families, written out by hand: several times faster than a
- * regex engine, and with the reference's Unicode classes. A pattern is known by its exact text.
+ * regex engine. A pattern is known by its exact text; all others go to split.c and regex.h.
  *
  * Every alternative of these patterns takes at least one character, and one of them always matches,
  * so the pieces cover the text and `next` gives the end of the piece that starts at p (p < end).
@@ -109,6 +109,68 @@ static const char *next_isolated(const struct token__step *step, const char *p, 
     return step->digits_max ? p + length : skip_while(p + length, end, step->mask);
 }
 
+/* ---- words split by case: Tekken, o200k */
+
+#define CASE_UPPER (CLASS_LU | CLASS_LT | CLASS_LM | CLASS_LO | CLASS_M)
+#define CASE_LOWER (CLASS_LL | CLASS_LM | CLASS_LO | CLASS_M)
+
+/* upper*lower+ at p, or upper+lower*: NULL when it is not there. What both classes have may count
+ * as either; so upper*lower+ ends behind the last such character when no lower one follows. */
+static const char *cased(const char *p, const char *end, bool needs_lower)
+{
+    const char *at = p, *last = NULL; /* last: behind the last one that may be lower */
+    uint32_t class = 0;
+    for (int length; at < end && (class = token__class_at(at, &length)) & CASE_UPPER;) {
+        at += length;
+        if (class & CASE_LOWER) last = at;
+    }
+    int length;
+    if (at < end && token__class_at(at, &length) & CASE_LOWER)
+        return skip_while(at, end, CASE_LOWER);
+    if (needs_lower) return last;
+    return at > p ? at : NULL;
+}
+
+/* [^\r\n\p{L}\p{N}]?[upper]*[lower]+|[^\r\n\p{L}\p{N}]?[upper]+[lower]*, each with a
+ * contraction behind it (o200k), |\p{N}{1,digits_max}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+
+ * |\s+(?!\S)|\s+ */
+static const char *next_cased(const struct token__step *step, const char *p, const char *end)
+{
+    int length, second;
+    uint32_t class = token__class_at(p, &length);
+    const char *after = p + length, *stop = NULL;
+    bool prefix = !(class & (CLASS_L | CLASS_N | CLASS_NEWLINE)) && after < end;
+    for (int lower = 1; lower >= 0 && !stop; lower--) {
+        stop = prefix ? cased(after, end, lower) : NULL;
+        if (!stop) stop = cased(p, end, lower);
+    }
+    if (stop) {
+        const char *suffix =
+            step->mask && stop < end && *stop == '\'' ? contraction(stop, end, true) : NULL;
+        return suffix ? suffix : stop;
+    }
+    if (class & CLASS_N) {
+        for (int n = 1; n < step->digits_max && after < end; n++, after += second)
+            if (!(token__class_at(after, &second) & CLASS_N)) break;
+        return after;
+    }
+    if (class & CLASS_SPACE) {
+        if (*p != ' ' || after == end || token__class_at(after, &second) & WORDLESS)
+            return spaces(p, end, true);
+        after += second;
+    }
+    after = skip_until(after, end, WORDLESS);
+    while (after < end && (*after == '\r' || *after == '\n' || *after == '/'))
+        after++;
+    return after;
+}
+
+struct token__step token__step_split(const struct token__regex *regex,
+                                     enum token__behavior behavior, bool invert)
+{
+    return (struct token__step){.regex = regex, .behavior = behavior, .invert = invert};
+}
+
 struct token__step token__step_gpt2(void)
 {
     return (struct token__step){.next = next_gpt2};
@@ -119,21 +181,33 @@ struct token__step token__step_isolate(unsigned mask, bool runs)
     return (struct token__step){.next = next_isolated, .mask = mask, .digits_max = !runs};
 }
 
+#define TEKKEN_UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define TEKKEN_LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define O200K_SUFFIX "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+#define NOT_WORD     "[^\\r\\n\\p{L}\\p{N}]?"
+#define OTHERS       "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
 bool token__step_of_regex(struct ig_slice regex, struct token__step *out)
 {
     static const struct {
         const char *regex;
         struct token__step step;
     } known[] = {
+        {NOT_WORD TEKKEN_UPPER "*" TEKKEN_LOWER "+|" NOT_WORD TEKKEN_UPPER "+" TEKKEN_LOWER
+                               "*|\\p{N}" OTHERS,
+         {.next = next_cased, .digits_max = 1}},
+        {NOT_WORD TEKKEN_UPPER "*" TEKKEN_LOWER "+" O200K_SUFFIX "|" NOT_WORD TEKKEN_UPPER
+                               "+" TEKKEN_LOWER "*" O200K_SUFFIX "|\\p{N}{1,3}" OTHERS,
+         {.next = next_cased, .mask = 1, .digits_max = 3}},
         {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
          "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-         {next_qwen, 0, 1}},
+         {.next = next_qwen, .digits_max = 1}},
         {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}"
          "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-         {next_qwen, 0, 3}},
+         {.next = next_qwen, .digits_max = 3}},
         {"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
-         {next_gpt2, 0, 0}},
-        {"\\p{N}", {next_isolated, CLASS_N, 1}},
+         {.next = next_gpt2}},
+        {"\\p{N}", {.next = next_isolated, .mask = CLASS_N, .digits_max = 1}},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (!ig_slice_is(regex, known[i].regex)) continue;

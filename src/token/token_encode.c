@@ -12,7 +12,8 @@ struct encoder {
     struct token__heap heap;
     struct token__norm_room norm;
     struct ig_buf prefixed;
-    const char *readable_end; /* of the memory that the segment lies in */
+    const char *readable_end;  /* of the memory that the segment lies in */
+    const char *text, *normal; /* where the whole text, and this segment of it, begin */
     struct ig_slice words[WORDS_WAITING_MAX];
     int waiting;
     struct ig_err *err;
@@ -37,44 +38,93 @@ static bool put_word(struct encoder *e, const char *p, const char *end)
     return e->waiting < WORDS_WAITING_MAX || flush_words(e);
 }
 
+/* A piece is one word; or several, where no merge can join what is before and after a place. */
+static bool put_piece(struct encoder *e, const char *p, const char *end)
+{
+    const struct token__joins *joins = &e->t->joins;
+    if (!joins->slots) return put_word(e, p, end);
+    int length;
+    const char *word = p;
+    uint32_t before = ig_utf8_next(p, end, &length), code;
+    for (p += length; p < end; p += length, before = code) {
+        code = ig_utf8_next(p, end, &length);
+        if (token__joins_has(joins, before, code)) continue;
+        if (!put_word(e, word, p)) return false;
+        word = p;
+    }
+    return put_word(e, word, end);
+}
+
 /* Splits by all steps in turn, depth first: level n cuts the piece that level n - 1 gave. */
 static bool encode_pieces(struct encoder *e, struct ig_slice text)
 {
     struct {
-        const char *p, *end;
+        const char *start, *p, *end;
     } level[TOKEN_STEPS_MAX];
     int last = e->t->step_count - 1, depth = 0;
-    if (last < 0) return put_word(e, text.ptr, text.ptr + text.len) && flush_words(e);
-    level[0].p = text.ptr;
+    if (last < 0) return put_piece(e, text.ptr, text.ptr + text.len) && flush_words(e);
+    level[0].start = level[0].p = text.ptr;
     level[0].end = text.ptr + text.len;
     while (depth >= 0) {
-        const char *p = level[depth].p, *end = level[depth].end;
+        const char *p = level[depth].p, *end = level[depth].end, *stop;
         if (p == end) {
             depth--;
             continue;
         }
         const struct token__step *step = &e->t->steps[depth];
-        const char *stop = step->next(step, p, end);
+        if (step->next) {
+            stop = step->next(step, p, end);
+        } else {
+            struct ig_slice piece;
+            if (!token__split_next(step, level[depth].start, p, end, &piece, e->err)) return false;
+            p = piece.ptr;
+            stop = piece.ptr + piece.len;
+        }
         level[depth].p = stop;
+        if (p == stop) continue; /* what was left is dropped */
         if (depth == last) {
-            if (!put_word(e, p, stop)) return false;
+            if (!put_piece(e, p, stop)) return false;
         } else {
             depth++;
-            level[depth].p = p;
+            level[depth].start = level[depth].p = p;
             level[depth].end = stop;
         }
     }
     return flush_words(e);
 }
 
+/* Metaspace: its sign in place of each space, and before the segment. */
+static void put_metaspace(struct encoder *e, struct ig_slice text)
+{
+    const struct ig_tokenizer *t = e->t;
+    struct ig_slice sign = t->metaspace;
+    bool first = e->normal != NULL && text.ptr == e->normal;
+    bool starts =
+        text.ptr[0] == ' ' || (text.len >= sign.len && memcmp(text.ptr, sign.ptr, sign.len) == 0);
+    if (!starts && (t->metaspace_prepend == PREPEND_ALWAYS ||
+                    (t->metaspace_prepend == PREPEND_FIRST && first)))
+        ig_buf_slice(&e->prefixed, sign);
+    const char *p = text.ptr, *end = p + text.len, *space;
+    for (; (space = memchr(p, ' ', (size_t)(end - p))) != NULL; p = space + 1) {
+        ig_buf_append(&e->prefixed, p, (size_t)(space - p));
+        ig_buf_slice(&e->prefixed, sign);
+    }
+    ig_buf_append(&e->prefixed, p, (size_t)(end - p));
+}
+
 static bool encode_segment(struct encoder *e, struct ig_slice text)
 {
     if (text.len == 0) return true;
-    if (!e->t->prefix_space || text.ptr[0] == ' ') return encode_pieces(e, text);
+    bool prefix = e->t->prefix_space && text.ptr[0] != ' ';
+    if (!prefix && !e->t->metaspace.len) return encode_pieces(e, text);
     const char *readable_end = e->readable_end;
     ig_buf_clear(&e->prefixed);
-    ig_buf_char(&e->prefixed, ' ');
-    ig_buf_slice(&e->prefixed, text);
+    if (prefix) {
+        ig_buf_char(&e->prefixed, ' ');
+        ig_buf_slice(&e->prefixed, text);
+    } else {
+        put_metaspace(e, text);
+    }
     if (!ig_buf_ok(&e->prefixed, e->err)) return false;
     e->readable_end = e->prefixed.data + e->prefixed.len;
     bool ok = encode_pieces(e, ig_buf_view(&e->prefixed));
@@ -105,6 +155,7 @@ static bool encode_normalized(struct encoder *e, struct ig_slice text)
     if (!token__normalize(e->t->norms, e->t->norm_count, text, &e->norm, &normal, e->err))
         return false;
     if (normal.ptr != text.ptr) e->readable_end = normal.ptr + normal.len;
+    e->normal = text.ptr == e->text ? normal.ptr : NULL;
     bool ok = cut_added(e, &e->t->normalized, normal, encode_segment);
     e->readable_end = readable_end;
     return ok;
@@ -130,6 +181,7 @@ bool ig_tokenizer_encode(const struct ig_tokenizer *t, struct ig_slice text, boo
     for (int i = 0; add_special && i < t->before_count; i++)
         if (!token__ids_put(out, t->before[i], err)) goto done;
     e.readable_end = text.ptr + text.len;
+    e.text = text.ptr;
     if (text.len && !cut_added(&e, &t->raw, text, encode_normalized)) goto done;
     for (int i = 0; add_special && i < t->after_count; i++)
         if (!token__ids_put(out, t->after[i], err)) goto done;

@@ -124,10 +124,13 @@ bool token__matcher_next(const struct token__matcher *matcher, const struct toke
 
 /* ---- normalize.c */
 
+struct token__regex; /* regex.h */
+
 enum token__norm_kind { NORM_NFC, NORM_PREPEND, NORM_REPLACE };
 struct token__norm {
     enum token__norm_kind kind;
     struct ig_slice pattern, content;
+    const struct token__regex *regex; /* in place of pattern; or NULL */
 };
 struct token__codes {
     int32_t *items;
@@ -147,16 +150,37 @@ IG_MUST_CHECK bool token__normalize(const struct token__norm *norms, int count,
 IG_MUST_CHECK bool token__nfc(struct ig_slice text, struct token__codes *codes, struct ig_buf *out,
                               bool *changed, struct ig_err *err);
 
-/* ---- scan.c: split steps. A step cuts what it is given into pieces, from left to right. */
+/* ---- split steps. A step cuts what it is given into pieces, from left to right. */
 
+/* What becomes of the matches of a pattern and of the gaps between them. */
+enum token__behavior {
+    SPLIT_ISOLATED, /* both are pieces */
+    SPLIT_REMOVED,  /* matches are dropped */
+    SPLIT_WITH_PREVIOUS,
+    SPLIT_WITH_NEXT,
+    SPLIT_CONTIGUOUS, /* a run of matches is one piece */
+};
 struct token__step {
+    /* scan.c: the end of the piece at p, for patterns that cover every text; else NULL, and then
+     * split.c cuts by the regex. */
     const char *(*next)(const struct token__step *step, const char *p, const char *end);
     unsigned mask;  /* class bits of isolated characters */
     int digits_max; /* characters in a number piece */
+    const struct token__regex *regex;
+    enum token__behavior behavior;
+    bool invert; /* matches are gaps, and gaps matches */
 };
+/* split.c: the first piece of [p, end), which is the rest of what the step was given from start.
+ * piece: where it begins and ends; empty at the end of the text. */
+IG_MUST_CHECK bool token__split_next(const struct token__step *step, const char *start,
+                                     const char *p, const char *end, struct ig_slice *piece,
+                                     struct ig_err *err);
 /* The scanner of a regex that is known by its exact text, or false. */
 bool token__step_of_regex(struct ig_slice regex, struct token__step *out);
 struct token__step token__step_gpt2(void);
+/* Everything between the matches of a regex, and them, as behavior says. The regex outlives it. */
+struct token__step token__step_split(const struct token__regex *regex,
+                                     enum token__behavior behavior, bool invert);
 /* Each character of the classes is a piece, or each run of them. */
 struct token__step token__step_isolate(unsigned mask, bool runs);
 
@@ -175,6 +199,18 @@ struct token__starts {
     struct token__char *chars; /* by code point below 0x10000; NULL: some byte has no token */
     uint32_t *touch;
 };
+/* joins.c: which characters a merge has side by side. Where two that no merge joins meet, a text of
+ * a vocabulary of characters can be cut without changing its ids. */
+struct token__joins {
+    uint64_t *slots; /* open addressing: left << 32 | right, plus 1; NULL: text may not be cut */
+    unsigned bits;
+    uint64_t *near; /* one bit for each pair of the commonest characters */
+};
+IG_MUST_CHECK bool token__joins_init(struct token__joins *joins, uint32_t count,
+                                     struct ig_arena *arena, struct ig_err *err);
+void token__joins_put(struct token__joins *joins, uint32_t left, uint32_t right);
+bool token__joins_has(const struct token__joins *joins, uint32_t left, uint32_t right);
+
 /* Needs byte_ids, merges and touch. */
 IG_MUST_CHECK bool token__find_starts(struct ig_tokenizer *t, struct ig_err *err);
 
@@ -197,6 +233,8 @@ IG_MUST_CHECK bool token__load_post_processor(struct ig_tokenizer *t, const stru
                                               struct ig_err *err);
 IG_MUST_CHECK bool token__load_decoder(struct ig_tokenizer *t, const struct ig_json *node,
                                        struct ig_err *err);
+/* What each id decodes to, once all tokens are there. */
+IG_MUST_CHECK bool token__decoder_apply(struct ig_tokenizer *t, struct ig_err *err);
 /* added_tokens of tokenizer.json (an array), or added_tokens_decoder of tokenizer_config.json (an
  * object whose keys are ids). */
 IG_MUST_CHECK bool token__load_added(struct ig_tokenizer *t, const struct ig_json *node,
@@ -213,7 +251,9 @@ IG_MUST_CHECK bool token__warn(struct ig_tokenizer *t, struct ig_err *err, const
 
 /* ---- the tokenizer */
 
-enum token__decode_kind { DECODE_BYTE_LEVEL, DECODE_SPACES };
+/* SentencePiece's pieces: runs of <0xNN> are bytes, and some characters at the start may go. */
+enum token__decode_kind { DECODE_BYTE_LEVEL, DECODE_SPACES, DECODE_PIECES };
+enum token__prepend { PREPEND_ALWAYS, PREPEND_FIRST, PREPEND_NEVER };
 #define TOKEN_NAMED_COUNT 7
 extern const char *const token__names[TOKEN_NAMED_COUNT]; /* "bos", "eos", ... */
 
@@ -226,6 +266,7 @@ struct ig_tokenizer {
     struct token__vocab vocab;
     struct token__merges merges;
     struct token__starts starts;
+    struct token__joins joins;
     int32_t byte_ids[256]; /* the token of one byte: itself, or else <0xNN>; -1: there is none */
     bool byte_level;       /* text is split into bytes, and the vocabulary is written in GPT-2's
                               alphabet of 256 characters */
@@ -235,9 +276,18 @@ struct ig_tokenizer {
     struct token__norm norms[TOKEN_STEPS_MAX];
     int norm_count;
     bool prefix_space;
+    struct ig_slice metaspace; /* what stands for a space, as the pre-tokenizer has it; or empty */
+    enum token__prepend metaspace_prepend;
     struct token__step steps[TOKEN_STEPS_MAX];
     int step_count;
     enum token__decode_kind decode;
+    struct token__norm decode_replace[TOKEN_STEPS_MAX]; /* of each token's text, at load */
+    int decode_replace_count;
+    bool decode_bytes;            /* <0xNN> is a byte */
+    bool decode_fused;            /* the tokens are one text */
+    bool decode_drop_first;       /* of the first token, metaspace is dropped, not replaced */
+    struct ig_slice decode_strip; /* up to decode_strip_count of them go at the start of a text */
+    int decode_strip_count;
     struct token__added *added;
     int32_t added_count;
     struct ig_map odd_ids;     /* vocabulary entries outside the alphabet: content → id */

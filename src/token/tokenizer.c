@@ -89,7 +89,7 @@ static bool open_both(struct ig_slice json, const char *name, const char *config
         goto failed;
     }
     if (config_path && !load_config_file(t, config_path, err)) goto failed;
-    if (!build_matchers(t, err)) goto failed;
+    if (!build_matchers(t, err) || !token__decoder_apply(t, err)) goto failed;
     *out = t;
     return true;
 failed:

@@ -37,7 +37,8 @@ static void check_ids(const struct ig_tokenizer *t, struct ig_slice text, bool s
     ig_ids_release(&got);
 }
 
-/* At once, and as a stream, whose chunks must add up to the same. */
+/* At once, and as a stream, whose chunks must add up to the same; but not those of a run of <0xNN>
+ * that turns out broken when good characters of it have been written. */
 static void check_decoded(const struct ig_tokenizer *t, const struct ig_json *record, bool skip,
                           struct ig_slice want, const char *place)
 {
@@ -56,7 +57,9 @@ static void check_decoded(const struct ig_tokenizer *t, const struct ig_json *re
     }
     check_ok(ig_stream_flush(stream, &chunks, &err), &err);
     check_ok(ig_tokenizer_decode(t, ids, list->count, skip, &got, &err), &err);
-    if (!ig_slice_equal(ig_buf_view(&got), want) || !ig_slice_equal(ig_buf_view(&chunks), want))
+    bool broken = t->decode == DECODE_PIECES && ig_slice_find(want, ig_slice_of("\xEF\xBF\xBD"));
+    if (!ig_slice_equal(ig_buf_view(&got), want) ||
+        (!broken && !ig_slice_equal(ig_buf_view(&chunks), want)))
         fail_msg("%s: decodes to '" IG_SLICE_FMT "', want '" IG_SLICE_FMT "'", place,
                  IG_SLICE_ARG(ig_buf_view(&got)), IG_SLICE_ARG(want));
     ig_stream_free(stream);
@@ -70,7 +73,7 @@ static uint64_t mixed(uint64_t value, uint64_t word)
     return (value ^ word) * 0x100000001B3u;
 }
 
-/* The pieces of the whole text, as encode would cut them; for tokenizers of at most one step. */
+/* The pieces of the whole text, as encode would cut them; for byte-level tokenizers of one step. */
 static void hash_pieces(const struct ig_tokenizer *t, struct ig_slice text, int64_t *count,
                         uint64_t *hash)
 {
@@ -83,9 +86,15 @@ static void hash_pieces(const struct ig_tokenizer *t, struct ig_slice text, int6
     if (t->prefix_space) ig_buf_char(&prefixed, ' ');
     ig_buf_slice(&prefixed, text);
     const char *end = prefixed.data + prefixed.len;
-    for (const char *p = prefixed.data, *next; p < end; p = next, ++*count) {
-        next = t->steps[0].next(&t->steps[0], p, end);
-        *hash = mixed(*hash, (uint64_t)(next - p));
+    const struct token__step *step = &t->steps[0];
+    for (const char *p = prefixed.data; p < end; ++*count) {
+        struct ig_slice piece = ig_slice_make(p, 0);
+        if (step->next)
+            piece.len = (size_t)(step->next(step, p, end) - p);
+        else
+            check_ok(token__split_next(step, prefixed.data, p, end, &piece, &err), &err);
+        *hash = mixed(*hash, piece.len);
+        p = piece.ptr + piece.len;
     }
     token__norm_room_release(&room);
     ig_buf_release(&prefixed);
@@ -129,7 +138,7 @@ static void check_sweep(const struct ig_tokenizer *t, const struct ig_json *reco
         hash = mixed(hash, (uint64_t)ids.items[i]);
     check_hash(record, "ids", (int64_t)ids.count, hash, place);
     int64_t pieces;
-    if (t->step_count == 1) {
+    if (t->step_count == 1 && t->byte_level) {
         hash_pieces(t, ig_buf_view(&text), &pieces, &hash);
         check_hash(record, "pieces", pieces, hash, place);
     }

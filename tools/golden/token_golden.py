@@ -26,6 +26,14 @@ from tokenizers.trainers import BpeTrainer
 QWEN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
         r"|\s*[\r\n]+|\s+(?!\S)|\s+")
 LLAMA = QWEN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+UPPER, LOWER, REST = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]", r"\s*[\r\n]+|\s+(?!\S)|\s+"
+SUFFIX = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+O200K = (rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+{SUFFIX}|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*{SUFFIX}"
+         rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{REST}")
+TEKKEN = O200K.replace(SUFFIX, "").replace("{1,3}", "")
+DEEPSEEK = [r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
+            "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+            rf"| ?[\p{{P}}\p{{S}}]+[\r\n]*|{REST}"]
 
 LESSONS = """The smith melts copper and tin, and what comes out of the fire is harder than either of them.
 A good alloy keeps what each metal was good at. We don't know why; we've measured that it's so, and they'll see.
@@ -95,7 +103,35 @@ def small_tokenizers():
     yield "qwen", small(isolated(QWEN), normalizers.NFC(), added)
     yield "gpt2", small(None, None, plain("<|endoftext|>", special=True), prefix=True, regex=True)
     yield "llama", small(isolated(LLAMA), None, plain("<s>", "</s>", special=True), ignore=True, template="<s> $A </s>")
+    yield "o200k", small(isolated(O200K), None, plain("<|end|>", special=True))
+    yield "tekken", small(isolated(TEKKEN), None, plain("<s>", special=True), ignore=True)
+    yield "deepseek", small(pre_tokenizers.Sequence([isolated(p) for p in DEEPSEEK]), None, plain("<think>"))
+    for name in ("llama2", "gemma", "metaspace"):
+        yield name, pieces_of_characters(name)
     yield "digits", small(pre_tokenizers.Digits(individual_digits=True), None, plain("<s>", special=True), regex=True)
+
+
+def pieces_of_characters(name):
+    """As Llama-2's, Gemma-3's and Mistral-v0.3's files: ▁ for spaces, <0xNN> for what the vocabulary lacks."""
+    tk = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    bytes_ = ["<0x%02X>" % b for b in range(256)]
+    replace, fuse = decoders.Replace("▁", " "), [decoders.ByteFallback(), decoders.Fuse()]
+    if name == "llama2":
+        tk.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        tk.decoder = decoders.Sequence([replace, *fuse, decoders.Strip(" ", 1, 0)])
+    elif name == "gemma":
+        tk.normalizer = normalizers.Replace(" ", "▁")
+        tk.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+        tk.decoder = decoders.Sequence([replace, *fuse])
+    else:
+        tk.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+        tk.decoder = decoders.Sequence([decoders.Metaspace(prepend_scheme="first", split=False), *fuse])
+    trainer = BpeTrainer(vocab_size=660, special_tokens=["<unk>", "<s>", "</s>", *bytes_], limit_alphabet=90, show_progress=False)
+    tk.train_from_iterator(LESSONS.splitlines(keepends=True), trainer)
+    tk.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    text = json.loads(tk.to_str())
+    text["added_tokens"] = [t for t in text["added_tokens"] if t["content"] not in bytes_]
+    return Tokenizer.from_str(json.dumps(text))
 
 
 def mixed(value, word):
@@ -111,6 +147,8 @@ def hashed(words):
 
 def pieces(tk, text):
     """Lengths in bytes: a byte-level pre-tokenizer gives one character for each byte."""
+    if tk.pre_tokenizer is None:
+        return []
     if tk.normalizer:
         text = tk.normalizer.normalize_str(text)
     return [len(p) for p, _ in tk.pre_tokenizer.pre_tokenize_str(text)]
@@ -165,7 +203,7 @@ def main():
     args = ap.parse_args()
     if args.of:
         tk = Tokenizer.from_file(args.of)
-        write(tk, args.out, tk.pre_tokenizer is not None)
+        write(tk, args.out, True)
         return
     for name, tk in small_tokenizers():
         path = os.path.join(args.out, name)
