@@ -26,7 +26,8 @@ static const struct ig_opt options[] = {
                 "'ingot list tasks' shows them; mini: the embedded ones; FILE.yaml: your own"),
     IG_OPT_TEXT(
         struct args, data, "data", 'd', "DIR", NULL,
-        "the rows: TASK.jsonl, or Parquet or Arrow as the Hub names it; absent: mini-tasks"),
+        "the rows: TASK.jsonl, or Parquet or Arrow as the Hub names it; absent: what `ingot pull "
+        "--tasks` got, else the mini-tasks"),
     IG_OPT_INT(struct args, limit, "limit", 'l', "N", "0", 0, 1e9, "the first N rows; 0: all"),
     IG_OPT_INT(struct args, shots, "shots", 'n', "N", "-1", -1, 64,
                "examples before the question; -1: as the task says, 0 for the built-in ones"),
@@ -110,7 +111,8 @@ static bool ask(const struct args *args, const struct ig_watch *watch, struct sc
                 struct asked *asked, struct ig_err *err)
 {
     char mini[4096];
-    bool fixtures = !args->data || strcmp(args->tasks, "mini") == 0;
+    bool fixtures = strcmp(args->tasks, "mini") == 0 ||
+                    (!args->data && !ig_eval_has_data(args->tasks)); /* of the Hub's cache */
     int64_t context = ig_model_shape(s->model)->context;
     if (asked->set && asked->context == context && same_template(asked->chat, s->chat) &&
         strcmp(asked->tokenizer, s->identity.tokenizer) == 0)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Parity with the reference programs themselves, run, where they are:
-#   INGOT_PEERS_PYTHON   a Python with torch, transformers, safetensors, mergekit, mlx[cpu] and mlx-lm
+#   INGOT_PEERS_PYTHON   a Python with torch, transformers, safetensors, mergekit, mlx[cpu], mlx-lm and
+#                        huggingface_hub
 #   INGOT_PEERS_YOYO     a clone of the author's repository (andehury/YOYO-Fusion)
 # A peer that is not named is skipped, and said so.
 set -eu
@@ -13,6 +14,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 status=0
+"$INGOT_PEERS_PYTHON" tools/golden/hub_parity.py --program build/cli/ingot || status=1
 "$INGOT_PEERS_PYTHON" tools/golden/mlx_parity.py --work "$work/mlx" || status=1
 if [ -n "${INGOT_PEERS_YOYO:-}" ]; then
     git -C "$INGOT_PEERS_YOYO" show 0338e001:YOYO-Fusion.py >"$work/old.py"

@@ -57,7 +57,7 @@ def run(blocks, program, fixtures):
         for name in ("fx", "fixtures"):
             os.symlink(fixtures, os.path.join(folder, name))
         env = dict(os.environ, PATH=f"{program.parent}:{os.environ['PATH']}", LC_ALL="C.UTF-8", NO_COLOR="1",
-                   TMPDIR=folder)
+                   TMPDIR=folder, HF_HUB_CACHE=os.path.join(folder, "hub"))
         result = subprocess.run(["sh"], input="\n".join(script), cwd=folder, env=env, text=True, errors="replace",
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
     outputs, lines = [], []

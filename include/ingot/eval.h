@@ -20,7 +20,8 @@ enum ig_eval_style {
 };
 
 struct ig_eval_job {
-    const char *data;  /* folder: TASK.jsonl, or Parquet and others as the Hub names them */
+    const char *data;  /* folder: TASK.jsonl, or Parquet and others as the Hub names them; NULL: the
+                          Hub's cache */
     const char *tasks; /* "arc_easy,boolq", "all"; FILE.yaml: a task of one's own (docs/eval.md) */
     int64_t limit;     /* the first N rows of each task; 0: all */
     enum ig_eval_style style;
@@ -68,6 +69,8 @@ const char *const *ig_eval_task_list(void);
 #define IG_EVAL_SOURCE_MAX 128
 IG_MUST_CHECK bool ig_eval_task_source(struct ig_slice task, char dataset[IG_EVAL_SOURCE_MAX],
                                        char config[IG_EVAL_SOURCE_MAX], struct ig_err *err);
+/* Whether the Hub's cache has the rows of all these tasks ("all", or a list). */
+bool ig_eval_has_data(const char *tasks);
 
 struct ig_eval_set;
 IG_MUST_CHECK bool ig_eval_open(const struct ig_eval_job *job, struct ig_eval_set **out,

@@ -85,6 +85,9 @@ struct eval_files {
 /* One file, or all shards of a split in their order. Absence is an error. */
 IG_MUST_CHECK bool eval__files_find(const char *dir, const struct eval_source *source,
                                     struct eval_files *out, struct ig_err *err);
+/* ---- source.c: the same in the snapshot that the Hub's cache has of the task's data set ---- */
+IG_MUST_CHECK bool eval__source_find(const struct eval_source *source, struct eval_files *out,
+                                     struct ig_err *err);
 IG_MUST_CHECK bool eval__files_add(struct eval_files *files, const char *path, struct ig_err *err);
 void eval__files_release(struct eval_files *files);
 
@@ -100,7 +103,8 @@ struct eval_rows {
     struct ig_json columns;
     struct ig_arena arena;
 };
-/* From the files that files.c finds; the pool of examples is the train split. */
+/* From the files that files.c finds, in dir or (NULL) in the Hub's cache; the pool of examples is
+ * the train split. */
 IG_MUST_CHECK bool eval__rows_open(const char *dir, const struct eval_task *task, bool pool,
                                    struct eval_rows *out, struct ig_err *err);
 void eval__rows_release(struct eval_rows *rows);

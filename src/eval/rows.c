@@ -73,12 +73,13 @@ bool eval__rows_open(const char *dir, const struct eval_task *task, bool pool,
                                  .hub = task->hub,
                                  .split = pool ? "train" : task->split,
                                  .suffix = pool ? "train" : ""};
-    if (task->yaml) {
-        if (!eval__yaml_files(task->yaml, dir, pool ? EVAL_POOL : EVAL_SCORED, &files, err))
-            return false;
-    } else if (!eval__files_find(dir, &source, &files, err)) {
-        return false;
-    }
+    bool found;
+    if (task->yaml)
+        found = eval__yaml_files(task->yaml, dir, pool ? EVAL_POOL : EVAL_SCORED, &files, err);
+    else
+        found = dir ? eval__files_find(dir, &source, &files, err)
+                    : eval__source_find(&source, &files, err);
+    if (!found) return false;
     snprintf(rows.path, sizeof rows.path, "%s", files.paths[0]);
     rows.has_columns = task->yaml != NULL;
     bool ok = load(&rows, &files, err);

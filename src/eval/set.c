@@ -136,7 +136,6 @@ static bool build_part(struct ig_eval_set *set, struct eval_part *part, struct i
 
 static bool check_job(const struct ig_eval_job *job, struct ig_err *err)
 {
-    if (!job->data) return ig_err_set(err, IG_ERR_USAGE, "no folder with the tasks' rows is given");
     if (job->limit < 0) return ig_err_set(err, IG_ERR_USAGE, "the limit is less than 0");
     if (job->shots < 0 || job->shots > EVAL_SHOTS_MAX)
         return ig_err_set(err, IG_ERR_USAGE, "%lld shots; 0 to %d are possible",

@@ -4,8 +4,6 @@
 #include "eval/eval_tasks.h"
 #include "ingot/opt.h"
 
-#include <stdio.h>
-
 #define TASKS_MAX 64
 /* An integer label as text has one or two digits: EVAL_CHOICES_MAX is 32. */
 #define LABEL_DIGITS_MAX 4
@@ -44,18 +42,6 @@ const struct eval_task *eval__task_find(struct ig_slice name, struct ig_err *err
     ig_err_set(err, IG_ERR_USAGE, "unknown task '" IG_SLICE_FMT "'%s%s%s", IG_SLICE_ARG(name),
                near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     return NULL;
-}
-
-/* Tables say "aps/super_glue (boolq)". */
-bool ig_eval_task_source(struct ig_slice task, char dataset[IG_EVAL_SOURCE_MAX],
-                         char config[IG_EVAL_SOURCE_MAX], struct ig_err *err)
-{
-    const struct eval_task *t = eval__task_find(task, err);
-    if (!t) return false;
-    size_t len = strcspn(t->hub, " "), open = len + strspn(t->hub + len, " (");
-    snprintf(dataset, IG_EVAL_SOURCE_MAX, "%.*s", (int)len, t->hub);
-    snprintf(config, IG_EVAL_SOURCE_MAX, "%.*s", (int)strcspn(t->hub + open, ")"), t->hub + open);
-    return true;
 }
 
 bool eval__text(const struct ig_json *row, const char *key, struct ig_slice *out,

@@ -321,7 +321,7 @@ bool eval__yaml_files(const struct eval_yaml *yaml, const char *dir, enum eval_s
                                  .split = wanted,
                                  .suffix = scored ? "" : wanted};
     return eval__files_find(yaml->dir, &source, out, &beside) ||
-           eval__files_find(dir, &source, out, err);
+           (dir ? eval__files_find(dir, &source, out, err) : eval__source_find(&source, out, err));
 }
 
 void eval__yaml_free(struct eval_yaml *yaml)

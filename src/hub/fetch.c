@@ -202,7 +202,7 @@ static bool receive(struct fetch *f, struct ig_err *err)
         if (outcome == HUB_DONE)
             ig_err_set(err, IG_ERR_IO, "the server ended after %llu of %llu bytes",
                        (unsigned long long)f->have, (unsigned long long)bytes);
-        if (outcome == HUB_FAILED && answer.status == 416 && from) /* it has no such part */
+        if (outcome != HUB_DONE && answer.status == 416 && from) /* it has no such part */
             f->again = restart(f, err);
         uint64_t step = bytes / STEP_PART < STEP_BYTES ? bytes / STEP_PART : STEP_BYTES;
         bool moved = f->have > from && f->have - from >= step;

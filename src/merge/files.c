@@ -36,7 +36,10 @@ void merge__write_card(const struct ig_merge *m, const struct merge_output *outp
         if (!is_hub_name(r->models[i].path)) continue;
         if (!listed) ig_buf_text(out, "base_model:\n");
         ig_buf_text(out, "- ");
-        ig_buf_slice(out, r->models[i].path);
+        struct ig_slice name = r->models[i].path;
+        const char *at = memchr(name.ptr, '@', name.len);
+        if (at) name.len = (size_t)(at - name.ptr); /* metadata has no place for a revision */
+        ig_buf_slice(out, name);
         ig_buf_char(out, '\n');
         listed = true;
     }

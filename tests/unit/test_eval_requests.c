@@ -290,7 +290,7 @@ static void bad_jobs_are_refused(void **state)
     check_fails(ig_eval_open(&job, &set, &err), &err, IG_ERR_USAGE, "-1 shots");
     job.shots = 0;
     job.data = NULL;
-    check_fails(ig_eval_open(&job, &set, &err), &err, IG_ERR_USAGE, "no folder");
+    check_fails(ig_eval_open(&job, &set, &err), &err, IG_ERR_IO, "`ingot pull datasets/");
 }
 
 /* Ten thousand '[' must not take quadratic time: this ends at once or not at all. */
