@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { ROWS = 128, COLS = 1024, DEPTH = 256, ROUNDS = 300 };
+enum { ROWS = 128, COLS = 1024, DEPTH = 256, ROUNDS = 300, TILE_ROWS = 48 };
 
 static const struct {
     const char *name;
@@ -118,12 +118,12 @@ static void bench_narrow(struct bench *b, enum ig_isa isa, const char *format)
     enum ig_narrow kind = ig_narrow_kind(&b->w);
     if (kind == IG_NARROW_NONE || !(kind == IG_NARROW_INT8 ? b->narrow.int8 : b->narrow.bf16))
         return;
-    b->narrow_tile = (struct ig_narrow_tile){kind,       b->packed_x,    b->packed_w,
-                                             b->out,     COLS,           IG_NARROW_FEATURES,
-                                             b->w.group, IG_NARROW_ROWS, IG_NARROW_FEATURES};
+    b->narrow_tile = (struct ig_narrow_tile){kind,       b->packed_x, b->packed_w,
+                                             b->out,     COLS,        IG_NARROW_FEATURES,
+                                             b->w.group, TILE_ROWS,   IG_NARROW_FEATURES};
     measure(b, isa, "narrow pack_x", format, (double)IG_NARROW_ROWS * COLS, 0, run_pack_x);
     measure(b, isa, "narrow pack_w", format, block, 0, run_pack_w);
-    measure(b, isa, "narrow tile", format, block, 2 * block * IG_NARROW_ROWS, run_narrow_tile);
+    measure(b, isa, "narrow tile", format, block, 2 * block * TILE_ROWS, run_narrow_tile);
     if (kind != IG_NARROW_INT8) return;
     b->narrow.prepare(&b->w, b->x, b->operand);
     measure(b, isa, "narrow matvec", format, elements, 2 * elements, run_narrow_matvec);
@@ -158,7 +158,7 @@ int main(void)
 {
     struct bench b = {.x = floats(64 * COLS), .out = floats(64 * COLS)};
     b.operand = floats((size_t)ig_matmul_operand_floats(COLS));
-    b.packed_x = floats(ig_narrow_x_bytes(COLS) / sizeof(float));
+    b.packed_x = floats(TILE_ROWS / IG_NARROW_ROWS * ig_narrow_x_bytes(COLS) / sizeof(float));
     b.packed_w = floats(ig_narrow_w_bytes(COLS) / sizeof(float));
     unsigned char *bytes = calloc(ROWS * COLS, 4 + 1 + 1);
     if (!bytes) return 1;

@@ -269,26 +269,21 @@ static void narrow_results(const struct job *job, const struct infer_lane *lane,
                            const struct infer_product *p, int64_t first, int64_t count)
 {
     const struct ig_narrow_ops *ops = &job->s->model->narrow;
-    const unsigned char *x = (const unsigned char *)job->s->packed;
     const struct ig_matrix *w = p->w;
-    size_t bytes = ig_narrow_x_bytes(w->cols);
     int64_t step = job->scores ? INFER_FEATURES : w->rows;
     float *y = job->scores ? lane->results : p->y + first;
     ops->pack_w(w, first, count, lane->weights);
-    for (int64_t r = 0; r < job->rows; r += IG_NARROW_ROWS, x += bytes) {
-        int64_t rows = job->rows - r < IG_NARROW_ROWS ? job->rows - r : IG_NARROW_ROWS;
-        ops->tile(&(struct ig_narrow_tile){.kind = job->kind,
-                                           .x = x,
-                                           .w = lane->weights,
-                                           .y = y + r * step,
-                                           .cols = w->cols,
-                                           .step = step,
-                                           .group = w->group,
-                                           .rows = (int)rows,
-                                           .features = (int)count});
-        for (int64_t i = 0; !job->scores && i < rows; i++)
-            add_bias(p, r + i, first, count);
-    }
+    ops->tile(&(struct ig_narrow_tile){.kind = job->kind,
+                                       .x = job->s->packed,
+                                       .w = lane->weights,
+                                       .y = y,
+                                       .cols = w->cols,
+                                       .step = step,
+                                       .group = w->group,
+                                       .rows = (int)job->rows,
+                                       .features = (int)count});
+    for (int64_t r = 0; !job->scores && r < job->rows; r++)
+        add_bias(p, r, first, count);
 }
 
 static void reduce_narrow(const struct job *job, const struct infer_lane *lane, int64_t first,

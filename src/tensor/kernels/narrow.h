@@ -20,7 +20,7 @@
 
 enum ig_narrow { IG_NARROW_NONE, IG_NARROW_BF16, IG_NARROW_INT8 };
 
-/* Up to 6 rows of x times a block of W. */
+/* Rows of x, any number of tiles ig_narrow_x_bytes apart, times a block of W. */
 struct ig_narrow_tile {
     enum ig_narrow kind;
     const void *x, *w; /* from pack_x and pack_w */

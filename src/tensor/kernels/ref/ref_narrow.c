@@ -176,9 +176,18 @@ static void pack_w(const struct ig_matrix *w, int64_t first, int64_t count, void
     }
 }
 
+/* The tile in which a row is; the row counts from its start then. */
+static const void *tile_of(const struct ig_narrow_tile *t, int *row)
+{
+    const unsigned char *x = t->x;
+    x += (size_t)(*row / R) * ig_narrow_x_bytes(t->cols);
+    *row %= R;
+    return x;
+}
+
 static float bf16_dot(const struct ig_narrow_tile *t, int row, int n)
 {
-    const unsigned char *x = t->x, *w = t->w;
+    const unsigned char *x = tile_of(t, &row), *w = t->w;
     float sum = 0.0F;
     for (int64_t c = 0; c < t->cols; c++)
         sum = fmaf(ig_bf16_value(ig_load_u16(x + 2 * (c / 2 * 2 * R + 2 * row + c % 2))),
@@ -188,7 +197,7 @@ static float bf16_dot(const struct ig_narrow_tile *t, int row, int n)
 
 static float int8_dot(const struct ig_narrow_tile *t, int row, int n)
 {
-    const int8_t *x = t->x;
+    const int8_t *x = tile_of(t, &row);
     const unsigned char *w = t->w;
     int64_t groups = t->cols / t->group;
     const float *x_scales = (const float *)(const void *)(x + ig_narrow_x_scales(t->cols));

@@ -290,7 +290,7 @@ static void pack_w(const struct ig_matrix *w, int64_t first, int64_t count, void
         B##r = _mm512_fmadd_ps(u, bias1, B##r);                                                       \
     }
 #define STORE(r)                                                                                   \
-    if (r < t->rows) {                                                                             \
+    if (r < rows) {                                                                             \
         _mm512_mask_storeu_ps(y + r * t->step, m0, A##r);                                          \
         _mm512_mask_storeu_ps(y + r * t->step + 16, m1, B##r);                                     \
     }
@@ -301,26 +301,27 @@ INLINE __mmask16 features_from(const struct ig_narrow_tile *t, int n)
     return t->features > n ? lanes_of(t->features - n) : 0;
 }
 
-static void int8_panel(const struct ig_narrow_tile *t, int first)
+/* One tile of x, of which `rows` are stored, times the 32 features from `first` on. */
+static void int8_panel(const struct ig_narrow_tile *t, const int8_t *codes, int first, int rows,
+                       float *y)
 {
     const int64_t groups = t->cols / t->group;
-    const int8_t *codes = t->x;
     const uint8_t *w = (const uint8_t *)t->w + first * t->cols;
     const float *x_scales = (const float *)(const void *)(codes + ig_narrow_x_scales(t->cols));
     const float *x_sums = x_scales + groups * R;
-    const float *scales =
-        (const float *)(const void *)((const uint8_t *)t->w + ig_narrow_w_scales(t->cols)) +
-        first * groups;
-    const float *biases = scales + groups * N;
-    const int32_t *x = t->x;
-    float *y = t->y + first;
+    const void *all = (const uint8_t *)t->w + ig_narrow_w_scales(t->cols);
+    const float *scales = (const float *)all + first * groups, *biases = scales + groups * N;
+    const int32_t *x = (const int32_t *)(const void *)codes;
     EACH(ZERO)
     for (int64_t g = 0; g < groups;
          g++, x_scales += R, x_sums += R, scales += PANEL, biases += PANEL) {
         EACH(CLEAR)
-        for (int i = 0; i < t->group / 4; i++, x += R, w += 4 * PANEL) {
-            __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
-            EACH(MULTIPLY)
+        for (int i = 0; i < t->group / 16; i++) { /* gcc 12 moves all registers once a turn */
+            UNROLL
+            for (int j = 0; j < 4; j++, x += R, w += 4 * PANEL) {
+                __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
+                EACH(MULTIPLY)
+            }
         }
         __m512 s0 = _mm512_loadu_ps(scales), s1 = _mm512_loadu_ps(scales + 16);
         __m512 bias0 = _mm512_loadu_ps(biases), bias1 = _mm512_loadu_ps(biases + 16);
@@ -340,8 +341,8 @@ static void int8_panel(const struct ig_narrow_tile *t, int first)
         d##r = _mm512_dpbf16_ps(d##r, w3, v);                                                      \
     }
 #define STORE4(r)                                                                                  \
-    if (r < t->rows) {                                                                             \
-        float *to = t->y + r * t->step;                                                            \
+    if (r < rows) {                                                                             \
+        float *to = y + r * t->step;                                                            \
         _mm512_mask_storeu_ps(to, m0, a##r);                                                       \
         _mm512_mask_storeu_ps(to + 16, m1, b##r);                                                  \
         _mm512_mask_storeu_ps(to + 32, m2, c##r);                                                  \
@@ -349,31 +350,42 @@ static void int8_panel(const struct ig_narrow_tile *t, int first)
     }
 // clang-format on
 
-__attribute__((target("avx512bf16"))) static void bf16_block(const struct ig_narrow_tile *t)
+__attribute__((target("avx512bf16"))) static void bf16_block(const struct ig_narrow_tile *t,
+                                                             const int32_t *x, int rows, float *y)
 {
-    const int32_t *x = t->x;
     const uint8_t *low = t->w, *high = low + t->cols * 2 * PANEL;
     EACH(ZERO4)
-    for (int64_t c = 0; c < t->cols; c += 2, x += R, low += 4 * PANEL, high += 4 * PANEL) {
-        __m512bh w0 = (__m512bh)_mm512_loadu_si512(low);
-        __m512bh w1 = (__m512bh)_mm512_loadu_si512(low + 64);
-        __m512bh w2 = (__m512bh)_mm512_loadu_si512(high);
-        __m512bh w3 = (__m512bh)_mm512_loadu_si512(high + 64);
-        EACH(PAIRS)
+    for (int64_t c = 0; c < t->cols; c += 8) {
+        UNROLL
+        for (int j = 0; j < 4; j++, x += R, low += 4 * PANEL, high += 4 * PANEL) {
+            __m512bh w0 = (__m512bh)_mm512_loadu_si512(low);
+            __m512bh w1 = (__m512bh)_mm512_loadu_si512(low + 64);
+            __m512bh w2 = (__m512bh)_mm512_loadu_si512(high);
+            __m512bh w3 = (__m512bh)_mm512_loadu_si512(high + 64);
+            EACH(PAIRS)
+        }
     }
     __mmask16 m0 = features_from(t, 0), m1 = features_from(t, 16);
     __mmask16 m2 = features_from(t, 32), m3 = features_from(t, 48);
     EACH(STORE4)
 }
 
+/* Half a block stays in the first-level cache for all rows, where it fits. */
 static void tile(const struct ig_narrow_tile *t)
 {
-    if (t->kind == IG_NARROW_BF16) {
-        bf16_block(t);
-        return;
+    const size_t bytes = ig_narrow_x_bytes(t->cols);
+    const int width = t->kind == IG_NARROW_BF16 ? N : PANEL;
+    for (int n = 0; n < t->features; n += width) {
+        const uint8_t *x = t->x;
+        for (int r = 0; r < t->rows; r += R, x += bytes) {
+            int rows = t->rows - r < R ? t->rows - r : R;
+            float *y = t->y + r * t->step + n;
+            if (t->kind == IG_NARROW_BF16)
+                bf16_block(t, (const void *)x, rows, y);
+            else
+                int8_panel(t, (const void *)x, n, rows, y);
+        }
     }
-    int8_panel(t, 0);
-    if (t->features > PANEL) int8_panel(t, PANEL);
 }
 
 /* ---- matvec ---- */
