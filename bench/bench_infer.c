@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * bench infer — tokens a second of a model folder: a prompt, decoding after it, and scoring.
+ * bench infer — tokens a second of a model folder: a prompt, decoding after it, scoring one text,
+ * and scoring a list of short ones; and the time from opening it to the first token.
  *
- *     bench_infer MODEL [PROMPT_TOKENS [NEW_TOKENS [ROUNDS [THREADS]]]]
+ *     bench_infer MODEL [PROMPT_TOKENS [NEW_TOKENS [ROUNDS [THREADS [exact]]]]]
  *
- * 512, 64, 5 and one for each core unless told. With one thread the rate is also given for each
- * second of processor time: what a quiet machine would do, however busy this one is.
+ * 512, 64, 5, one for each core and fast arithmetic unless told. With one thread the rate is also
+ * given for each second of processor time: what a quiet machine would do, however busy this one is.
  *
  * One JSON line a case with the median and the fastest round. Tokens are random. Decoding's bytes
  * are those of all weights: what has to be read for a token. */
@@ -14,9 +15,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
-enum { ROUNDS_MAX = 99 };
+enum { ROUNDS_MAX = 99, SHORT_TEXTS = 16, SHORT_TOKENS = 64 };
 
 struct bench {
     struct ig_session *session;
@@ -26,6 +28,7 @@ struct bench {
     double *logprobs;
     double bytes;
     int rounds, threads;
+    bool exact;
 };
 
 static int compare(const void *a, const void *b)
@@ -78,6 +81,20 @@ static bool run_score(struct bench *b, struct ig_err *err)
                             err);
 }
 
+/* Texts of SHORT_TOKENS, each scored at its last token, as llama-batched-bench has prompts. */
+static bool run_spans(struct bench *b, struct ig_err *err)
+{
+    struct ig_span spans[SHORT_TEXTS];
+    struct ig_target targets[SHORT_TEXTS];
+    struct ig_scored scored[SHORT_TEXTS];
+    for (int i = 0; i < SHORT_TEXTS; i++) {
+        spans[i] = (struct ig_span){b->tokens + SHORT_TOKENS / 2 * i, SHORT_TOKENS, -1};
+        targets[i] = (struct ig_target){i, SHORT_TOKENS - 1, b->tokens[i]};
+    }
+    return ig_session_score_spans(b->session, spans, SHORT_TEXTS, targets, SHORT_TEXTS, scored,
+                                  err);
+}
+
 static bool measure(struct bench *b, const char *name, int64_t tokens,
                     bool (*run)(struct bench *b, struct ig_err *err), struct ig_err *err)
 {
@@ -98,12 +115,20 @@ static bool bench_model(struct bench *b, struct ig_err *err)
 {
     struct ig_model *model = NULL;
     struct ig_store *store = NULL;
+    struct ig_model_options options = {.threads = b->threads, .exact = b->exact};
     double start = ig_clock_seconds();
-    bool ok = ig_model_open(b->model, b->threads, &model, err) &&
-              ig_session_new(model, 0, &b->session, err);
-    if (ok) fprintf(stderr, "opened in %.3f s\n", ig_clock_seconds() - start);
+    static const int32_t first[16] = {0};
+    bool ok = ig_model_open_as(b->model, &options, &model, err) &&
+              ig_session_new(model, 0, &b->session, err) &&
+              ig_session_feed(b->session, first, 16, err);
+    if (ok)
+        printf("{\"case\": \"first token\", \"model\": \"%s\", \"seconds\": %.3f, "
+               "\"arithmetic\": \"%s\"}\n",
+               b->model, ig_clock_seconds() - start, ig_model_arithmetic(model));
     ok = ok && ig_store_open(b->model, &store, err);
-    int64_t count = b->prompt > b->fresh ? b->prompt : b->fresh;
+    int64_t count = SHORT_TEXTS * SHORT_TOKENS;
+    if (b->prompt > count) count = b->prompt;
+    if (b->fresh > count) count = b->fresh;
     b->tokens = calloc((size_t)count + 1, sizeof *b->tokens);
     b->targets = calloc((size_t)count + 1, sizeof *b->targets);
     b->logprobs = calloc((size_t)count + 1, sizeof *b->logprobs);
@@ -119,6 +144,8 @@ static bool bench_model(struct bench *b, struct ig_err *err)
     ok = ok && measure(b, "decode", b->fresh, run_decode, err);
     b->bytes = 0;
     ok = ok && measure(b, "score", b->prompt, run_score, err);
+    int64_t tokens = SHORT_TEXTS * SHORT_TOKENS;
+    ok = ok && measure(b, "batch", b->prompt > 0 ? tokens : 0, run_spans, err);
     free(b->tokens), free(b->targets), free(b->logprobs);
     ig_session_free(b->session);
     ig_model_close(model);
@@ -129,7 +156,7 @@ static bool bench_model(struct bench *b, struct ig_err *err)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: %s MODEL [PROMPT_TOKENS [NEW_TOKENS [ROUNDS [THREADS]]]]\n",
+        fprintf(stderr, "usage: %s MODEL [PROMPT_TOKENS [NEW_TOKENS [ROUNDS [THREADS [exact]]]]]\n",
                 argv[0]);
         return 2;
     }
@@ -138,6 +165,7 @@ int main(int argc, char **argv)
     if (argc > 2) b.prompt = atoll(argv[2]);
     if (argc > 3) b.fresh = atoll(argv[3]);
     if (argc > 4) b.rounds = atoi(argv[4]);
+    b.exact = argc > 6 && strcmp(argv[6], "exact") == 0;
     b.threads = argc > 5 ? atoi(argv[5]) : ig_core_count();
     if (b.rounds < 1 || b.rounds > ROUNDS_MAX) b.rounds = 5;
     if (bench_model(&b, &err)) return 0;

@@ -59,8 +59,9 @@ struct ig_model {
     struct ig_pool *pool;
     struct ig_model_shape shape;
     enum ig_isa isa;
-    bool exact;          /* f32 arithmetic throughout */
-    char arithmetic[64]; /* in words */
+    bool exact;                       /* f32 arithmetic throughout */
+    char arithmetic[64];              /* in words */
+    int64_t narrow_cols, narrow_rows; /* what narrow arithmetic is for: INFER_NARROW_.. */
     struct ig_matmul_ops matmul;
     struct ig_narrow_ops narrow;
     struct ig_neural_ops neural;

@@ -84,7 +84,7 @@ static void run_matvec(void *user, int thread, int threads)
 
 enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matrix *w)
 {
-    if (model->exact || w->cols < INFER_NARROW_COLS || w->rows < INFER_NARROW_ROWS)
+    if (model->exact || w->cols < model->narrow_cols || w->rows < model->narrow_rows)
         return IG_NARROW_NONE;
     enum ig_narrow kind = ig_narrow_kind(w);
     bool there = kind == IG_NARROW_INT8 ? model->narrow.int8 : model->narrow.bf16;

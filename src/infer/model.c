@@ -175,6 +175,8 @@ static bool open_parts(struct ig_model *model, const char *path,
     if (options->rope_as_mlx) rope_as_mlx(arch, &model->shape);
     if (!make_ropes(model, err) || !load_eos(model, err)) return false;
     model->exact = options->exact;
+    model->narrow_cols = INFER_NARROW_COLS;
+    model->narrow_rows = INFER_NARROW_ROWS;
     describe_arithmetic(model);
     model->pool = ig_pool_new(options->threads, err);
     return model->pool != NULL;

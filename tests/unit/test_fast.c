@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * fast — a random model that is just large enough for narrow arithmetic: what it scores does not
+ * depend on the batch or on the threads, and stays close to exact arithmetic. */
+#include "ingot/infer.h"
+#include "ingot/quant.h"
+#include "scratch.h"
+
+#include <math.h>
+
+enum { WIDE = 512, KEYS = 256, VOCAB = 520, LAYERS = 2, TOKENS = 90, TENSORS_MAX = 32 };
+
+static struct ig_tensor tensors[TENSORS_MAX];
+static char names[TENSORS_MAX][64];
+static int tensor_count;
+
+static void add(const char *name, int64_t rows, int64_t cols)
+{
+    struct ig_tensor *t = &tensors[tensor_count];
+    snprintf(names[tensor_count], sizeof names[0], "model.%s.weight", name);
+    t->name = ig_slice_of(names[tensor_count++]);
+    t->dtype = IG_BF16;
+    t->rank = rows ? 2 : 1;
+    t->shape[0] = rows ? rows : cols;
+    t->shape[1] = rows ? cols : 0;
+    t->elems = (rows ? rows : 1) * cols;
+    t->bytes = (size_t)t->elems * 2;
+}
+
+static void list_tensors(void)
+{
+    static const struct {
+        const char *name;
+        int64_t rows, cols;
+    } parts[] = {
+        {"self_attn.q_proj", WIDE, WIDE},      {"self_attn.k_proj", KEYS, WIDE},
+        {"self_attn.v_proj", KEYS, WIDE},      {"self_attn.o_proj", WIDE, WIDE},
+        {"self_attn.q_norm", 0, 64},           {"self_attn.k_norm", 0, 64},
+        {"mlp.gate_proj", WIDE, WIDE},         {"mlp.up_proj", WIDE, WIDE},
+        {"mlp.down_proj", WIDE, WIDE},         {"input_layernorm", 0, WIDE},
+        {"post_attention_layernorm", 0, WIDE},
+    };
+    add("embed_tokens", VOCAB, WIDE);
+    add("norm", 0, WIDE);
+    for (int l = 0; l < LAYERS; l++)
+        for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
+            char name[48];
+            snprintf(name, sizeof name, "layers.%d.%s", l, parts[p].name);
+            add(name, parts[p].rows, parts[p].cols);
+        }
+}
+
+static void make_model(const char *out)
+{
+    static const char config[] =
+        "{\"model_type\": \"qwen3\", \"tie_word_embeddings\": true, \"hidden_size\": 512, "
+        "\"intermediate_size\": 512, \"num_hidden_layers\": 2, \"num_attention_heads\": 8, "
+        "\"num_key_value_heads\": 4, \"head_dim\": 64, \"vocab_size\": 520, \"rms_norm_eps\": "
+        "1e-6, "
+        "\"rope_theta\": 10000, \"max_position_embeddings\": 1024, \"eos_token_id\": 1}";
+    static uint16_t words[VOCAB * WIDE];
+    struct ig_err err = {0};
+    struct ig_writer *w;
+    uint64_t seed = 7;
+    list_tensors();
+    struct ig_writer_plan plan = {
+        .out = out, .tensors = tensors, .count = tensor_count, .total_parameters = -1};
+    check_ok(ig_writer_open(&plan, &w, &err), &err);
+    for (int t = 0; t < tensor_count; t++) {
+        for (int64_t i = 0; i < tensors[t].elems; i++) {
+            seed = seed * 6364136223846793005U + 1442695040888963407U;
+            float unit = (float)((int32_t)(seed >> 33) - (1 << 30)) / (float)(1 << 30);
+            float value = tensors[t].rank == 1 ? 1.0F + 0.1F * unit : 0.07F * unit;
+            uint32_t bits;
+            memcpy(&bits, &value, sizeof bits);
+            words[i] = (uint16_t)(bits >> 16);
+        }
+        check_ok(ig_writer_put(w, t, 0, words, tensors[t].bytes, &err), &err);
+        check_ok(ig_writer_mark(w, t, &err), &err);
+    }
+    check_ok(ig_writer_add(w, "config.json", ig_slice_of(config), &err), &err);
+    check_ok(ig_writer_finish(w, &err), &err);
+    ig_writer_close(w);
+}
+
+static void quantize(const char *from, const char *out, int bits)
+{
+    struct ig_err err = {0};
+    struct ig_quant_recipe *recipe;
+    struct ig_job_report report;
+    struct ig_codec codec = {.mode = IG_AFFINE, .bits = bits, .group_size = 64};
+    check_ok(ig_quant_recipe_uniform(codec, &recipe, &err), &err);
+    const struct ig_quant_recipe *recipes[] = {recipe};
+    struct ig_quant_job job = {.model = from, .out = out, .recipes = recipes, .recipe_count = 1};
+    check_ok(ig_quantize(&job, NULL, &report, &err), &err);
+    ig_quant_recipe_free(recipe);
+}
+
+static int32_t tokens[TOKENS + 1];
+
+/* Log-probabilities of a random text: in one piece, or as 3 + 40 + the rest, with another tree
+ * before it. */
+static void score(const char *dir, int threads, bool exact, bool cut, double *out)
+{
+    struct ig_err err = {0};
+    struct ig_model *model;
+    struct ig_session *session;
+    struct ig_model_options how = {.threads = threads, .exact = exact};
+    check_ok(ig_model_open_as(dir, &how, &model, &err), &err);
+    check_ok(ig_session_new(model, 0, &session, &err), &err);
+    const struct ig_span whole[] = {{tokens, TOKENS, -1}};
+    const struct ig_span parts[] = {{tokens + 5, 31, -1},
+                                    {tokens, 3, -1},
+                                    {tokens + 3, 40, 1},
+                                    {tokens + 9, 2, 1},
+                                    {tokens + 43, TOKENS - 43, 2}};
+    struct ig_target targets[TOKENS];
+    struct ig_scored scored[TOKENS];
+    for (int i = 0; i < TOKENS; i++) {
+        targets[i] = (struct ig_target){0, i, tokens[i + 1]};
+        if (!cut) continue;
+        targets[i].span = i < 3 ? 1 : i < 43 ? 2 : 4;
+        targets[i].index = i < 3 ? i : i < 43 ? i - 3 : i - 43;
+    }
+    check_ok(ig_session_score_spans(session, cut ? parts : whole, cut ? 5 : 1, targets, TOKENS,
+                                    scored, &err),
+             &err);
+    for (int i = 0; i < TOKENS; i++)
+        out[i] = scored[i].logprob;
+    ig_session_free(session);
+    ig_model_close(model);
+}
+
+static void compare(const char *dir, double slack)
+{
+    double fast[TOKENS], again[TOKENS], exact[TOKENS], most = 0;
+    score(dir, 1, false, false, fast);
+    score(dir, 3, false, true, again);
+    assert_memory_equal(fast, again, sizeof fast);
+    score(dir, 2, true, false, exact);
+    score(dir, 1, true, true, again);
+    assert_memory_equal(exact, again, sizeof exact);
+    for (int i = 0; i < TOKENS; i++)
+        most = fmax(most, fabs(fast[i] - exact[i]));
+    if (!(most <= slack)) fail_msg("%s: a log-probability is %.3g off", dir, most);
+}
+
+static void fast_scores_do_not_depend_on_the_batch(void **state)
+{
+    (void)state;
+    char plain[300];
+    snprintf(plain, sizeof plain, "%s", scratch("plain"));
+    make_model(plain);
+    for (int i = 0; i <= TOKENS; i++)
+        tokens[i] = (int32_t)(i * 7919 % VOCAB);
+    compare(plain, 0.05);
+    static const int widths[] = {8, 6, 5, 4, 3, 2};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        const char *out = scratch("packed");
+        quantize(plain, out, widths[i]);
+        compare(out, 0.2);
+        struct ig_err err = {0};
+        check_ok(ig_dir_remove(out, &err), &err);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fast_scores_do_not_depend_on_the_batch),
+    };
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
+}
