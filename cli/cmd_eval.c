@@ -16,7 +16,7 @@ struct args {
     struct ig_opt_list models;
     const char *tasks, *data, *output;
     int style, rope;
-    bool chat;
+    bool chat, exact;
     int64_t limit, shots, threads;
 };
 
@@ -35,6 +35,8 @@ static const struct ig_opt options[] = {
     IG_OPT_TEXT(struct args, output, "output", 'o', "DIR", NULL,
                 "write lm-evaluation-harness's files there, and a log to go on from after a kill"),
     IG_OPT_CHOICE(struct args, style, "style", 0, styles, "lm-eval", "whose token borders"),
+    IG_OPT_FLAG(struct args, exact, "exact", 0,
+                "f32 arithmetic throughout, as the harness with dtype=float32; slower"),
     IG_OPT_CHOICE(struct args, rope, "rope", 0, ropes, "as-config",
                   "as-mlx-lm: without the scaling that it ignores"),
     IG_OPT_INT(struct args, threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core"),
@@ -144,8 +146,8 @@ static bool open_model(const struct args *args, const char *path, struct scored 
                           "'%s' has no chat template: leave out --chat-template, or add a "
                           "chat_template.jinja to the folder",
                           path);
-    const struct ig_model_options how = {.threads = (int)args->threads,
-                                         .rope_as_mlx = args->rope == 1};
+    const struct ig_model_options how = {
+        .threads = (int)args->threads, .exact = args->exact, .rope_as_mlx = args->rope == 1};
     return (!args->chat || ig_template_open(path, false, &s->chat, err)) &&
            ig_model_open_as(path, &how, &s->model, err) &&
            ig_tokenizer_open(path, &s->tokenizer, err) &&
@@ -160,7 +162,8 @@ static bool score_model(const struct args *args, const char *path, const struct 
                                               .now = (int64_t)time(NULL),
                                               .chat = asked->chat ? ig_template_source(asked->chat)
                                                                   : (struct ig_slice){0},
-                                              .identity = &s->identity};
+                                              .identity = &s->identity,
+                                              .rope = ropes[args->rope]};
     struct ig_eval_scoring how = {.tokens = asked->tokens, .identity = &s->identity};
     s->results = calloc((size_t)ig_eval_task_count(asked->set) + 1, sizeof(*s->results));
     if (!s->results) return ig_err_nomem(err);

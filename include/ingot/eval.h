@@ -132,6 +132,7 @@ struct ig_eval_record_job {
     int64_t now;                             /* seconds since 1970, UTC: TIME */
     struct ig_slice chat;                    /* the template's source, or {NULL, 0} */
     const struct ig_eval_identity *identity; /* NULL: not known */
+    const char *rope;                        /* "as-mlx-lm"; NULL: "as-config" */
 };
 struct ig_eval_record;
 /* Makes the folder, and opens the log in it: another process that writes there is an error. The set

@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "eval/record_internal.h"
 #include "eval/yaml_task.h"
-#include "ingot/tensor.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -225,12 +224,11 @@ static void put_origin(struct ig_json_writer *w, struct ig_eval_record *record)
 }
 
 /* How the numbers came to be: what must be equal for two results to be compared. */
-static void put_profile(struct ig_json_writer *w, const struct ig_eval_record *record)
+static void put_profile(struct ig_json_writer *w, const struct ig_eval_record *record,
+                        const struct ig_model *model)
 {
     const struct ig_eval_set *set = record->set;
     const struct ig_eval_identity *identity = record->job.identity;
-    enum ig_isa isa;
-    struct ig_err ignored;
     ig_json_key(w, "ingot");
     ig_json_open(w, '{');
     put_text(w, "version", INGOT_VERSION);
@@ -241,8 +239,8 @@ static void put_profile(struct ig_json_writer *w, const struct ig_eval_record *r
     for (int t = 0; t < set->count; t++)
         put_int(w, set->parts[t].task->name, set->parts[t].shots);
     ig_json_close(w, '}');
-    put_text(w, "arithmetic", "f32");
-    put_text(w, "kernels", ig_isa_pick(&isa, &ignored) ? ig_isa_name(isa) : NULL);
+    put_text(w, "arithmetic", ig_model_arithmetic(model));
+    put_text(w, "rope", record->job.rope ? record->job.rope : "as-config");
     put_text(w, "model_digest", identity ? identity->model : NULL);
     put_text(w, "tokenizer_digest", identity ? identity->tokenizer : NULL);
     ig_json_key(w, "first_prompts");
@@ -283,7 +281,7 @@ bool ig_eval_record_finish(struct ig_eval_record *record, const struct ig_model 
     put_config(&w, record);
     put_tokenizer(&w, tokenizer, ig_model_shape(model));
     put_origin(&w, record);
-    put_profile(&w, record);
+    put_profile(&w, record, model);
     ig_json_close(&w, '}');
     bool ok = ig_buf_ok(&text, err);
     for (int t = 0; ok && t < set->count; t++) {

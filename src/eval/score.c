@@ -6,7 +6,6 @@
 #include "eval/score.h"
 #include "base/clock.h"
 #include "eval/log.h"
-#include "ingot/tensor.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +18,7 @@
 struct run {
     const struct ig_eval_set *set;
     const struct ig_eval_scoring *how;
+    const struct ig_model *model;
     struct eval_batch batch;
     double *logprobs; /* of all pairs, as greedy */
     bool *greedy;
@@ -66,10 +66,13 @@ static bool item_key(const struct run *run, int64_t number, char hex[IG_DIGEST_H
 {
     const struct ig_eval_tokens *tokens = run->how->tokens;
     struct ig_buf text = {0};
-    enum ig_isa isa;
-    if (!ig_isa_pick(&isa, err)) return false;
-    ig_buf_printf(&text, "ingot %s %s f32 %s", INGOT_VERSION, ig_isa_name(isa),
+    const struct ig_model_shape *shape = ig_model_shape(run->model);
+    const struct ig_rope *ropes[] = {&shape->rope, &shape->rope_sliding};
+    ig_buf_printf(&text, "ingot %s; %s; %s", INGOT_VERSION, ig_model_arithmetic(run->model),
                   run->how->identity->model);
+    for (int i = 0; i < 2; i++) /* a reader's choice, not the model's bytes, may change these */
+        ig_buf_printf(&text, "; %d %.17g %.17g", (int)ropes[i]->kind, ropes[i]->factor,
+                      ropes[i]->attention);
     for (int64_t k = tokens->firsts[number]; k < tokens->firsts[number + 1]; k++) {
         const struct eval_pair *pair = &tokens->pairs[k];
         uint64_t sizes[2] = {pair->count, pair->scored};
@@ -212,7 +215,7 @@ bool ig_eval_score_as(const struct ig_eval_set *set, struct ig_model *model,
                       const struct ig_eval_scoring *how, struct ig_eval_result *results,
                       struct ig_err *err)
 {
-    struct run run = {.set = set, .how = how};
+    struct run run = {.set = set, .how = how, .model = model};
     if (how->log && !how->identity)
         return ig_err_set(err, IG_ERR_USAGE, "a log needs the model's identity");
     bool ok = run_open(&run, model, err) && look_up(&run, err);

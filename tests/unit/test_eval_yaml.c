@@ -111,7 +111,7 @@ static void assert_golden(struct ig_eval_job job, const char *name)
 static void requests_are_the_harness(void **state)
 {
     (void)state;
-    struct ig_template *chat;
+    struct ig_template *chat = NULL;
     char path[IG_PATH_MAX];
     assert_golden((struct ig_eval_job){0}, "requests.jsonl");
     check_ok(ig_path_join(path, folder, "../template.jinja", &err) &&
