@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * eval — accuracy of one or more models on multiple-choice tasks. */
 #include "cli.h"
+#include "eval_text.h"
 #include "ingot/eval.h"
 #include "ingot/hub.h"
 
@@ -17,7 +18,8 @@ struct args {
     const char *tasks, *data, *output;
     int style, rope;
     bool chat, exact;
-    int64_t limit, shots, threads;
+    const char *perplexity, *reference;
+    int64_t limit, shots, threads, context;
 };
 
 static const struct ig_opt options[] = {
@@ -40,6 +42,12 @@ static const struct ig_opt options[] = {
     IG_OPT_CHOICE(struct args, rope, "rope", 0, ropes, "as-config",
                   "as-mlx-lm: without the scaling that it ignores"),
     IG_OPT_INT(struct args, threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core"),
+    IG_OPT_TEXT(struct args, perplexity, "perplexity", 'p', "TEXT", NULL,
+                "in place of tasks: the perplexity of a text file, as llama-perplexity's"),
+    IG_OPT_TEXT(struct args, reference, "kl-to", 0, "MODEL", NULL,
+                "with --perplexity: how far each model's distributions are from this one's"),
+    IG_OPT_INT(struct args, context, "context", 'c', "N", "512", 8, 1e9,
+               "with --perplexity: tokens of a window; --limit: windows"),
     CLI_COMMON(struct args),
     IG_OPT_END,
 };
@@ -212,9 +220,26 @@ static void show_model(int tasks, const struct scored *s, bool json, struct ig_j
     if (!json) printf("  mean %.4f (acc_norm where the task has it)\n", sum / tasks);
 }
 
+static bool run_text(const struct args *args, const struct ig_watch *watch, struct ig_err *err)
+{
+    const struct eval_text asked = {.models = args->models,
+                                    .path = args->perplexity,
+                                    .reference = args->reference,
+                                    .context = args->context,
+                                    .windows = args->limit,
+                                    .how = {.threads = (int)args->threads,
+                                            .exact = args->exact,
+                                            .rope_as_mlx = args->rope == 1},
+                                    .json = args->common.json};
+    return eval_text_run(&asked, watch, err);
+}
+
 static bool run(const void *arguments, const struct ig_watch *watch, struct ig_err *err)
 {
     const struct args *args = arguments;
+    if (args->reference && !args->perplexity)
+        return ig_err_set(err, IG_ERR_USAGE, "--kl-to needs --perplexity TEXT");
+    if (args->perplexity) return run_text(args, watch, err);
     struct ig_buf text = {0};
     struct ig_json_writer w = {.out = &text};
     struct asked asked = {0};

@@ -124,6 +124,39 @@ IG_MUST_CHECK bool ig_eval_run(const struct ig_eval_job *job, struct ig_model *m
                                const struct ig_tokenizer *tokenizer, struct ig_eval_result *results,
                                int results_max, int *count, struct ig_err *err);
 
+/* ---- a text: perplexity, and the distance to a reference ---- */
+
+#define IG_TEXT_PERCENTS 11
+extern const double ig_text_percents[IG_TEXT_PERCENTS]; /* 0, 0.1, 1, .. 50 .. 99.9, 100 */
+
+struct ig_text_job {
+    const char *path;           /* UTF-8 */
+    int64_t context;            /* tokens of a window; its second half is scored */
+    int64_t windows;            /* the first N; 0: all */
+    struct ig_model *reference; /* NULL: perplexity only */
+    const struct ig_tokenizer *reference_tokenizer;
+    int threads; /* for the comparison of distributions; 0: one for each core */
+    const struct ig_watch *watch;
+};
+struct ig_estimate {
+    double value, error; /* one standard error */
+};
+struct ig_text_result {
+    int64_t windows, context, tokens;                  /* tokens: scored */
+    struct ig_estimate nll, ppl;                       /* nll: mean of - log p */
+    bool has_reference;                                /* the rest is there */
+    struct ig_estimate reference_ppl, ln_ratio, ratio; /* ratio: ppl / reference_ppl */
+    double correlation;                                /* of log p, token by token */
+    struct ig_estimate kld; /* of the reference's distribution to the model's, mean */
+    double kld_percentiles[IG_TEXT_PERCENTS];
+    struct ig_estimate delta_p, rms_delta_p; /* of the text's token: p - reference's p */
+    struct ig_estimate same_top;             /* share of tokens with the same likeliest one */
+};
+/* As llama-perplexity measures it. Both models are in memory together, no logits are kept. */
+IG_MUST_CHECK bool ig_eval_text(const struct ig_text_job *job, struct ig_model *model,
+                                const struct ig_tokenizer *tokenizer, struct ig_text_result *result,
+                                struct ig_err *err);
+
 /* ---- the harness's files: DIR/MODEL/results_TIME.json and samples_TASK_TIME.jsonl ---- */
 
 struct ig_eval_record_job {

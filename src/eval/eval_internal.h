@@ -10,6 +10,7 @@
 #define EVAL_FILE_BYTES_MAX ((size_t)1 << 31) /* hellaswag's train split has 48 MB */
 #define EVAL_CHOICES_MAX    32                /* the seven tasks have 2 to 5 */
 #define EVAL_SHOTS_MAX      1000
+#define EVAL_WINDOW_MIN     8 /* tokens of a window of text: three are scored */
 
 /* What a task makes of a row. Texts borrow the row, or live in the arena. */
 struct eval_doc {
