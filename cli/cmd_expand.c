@@ -6,7 +6,7 @@ struct args {
     struct cli_common common;
     struct cli_merging merging;
     const char *model, *out, *preset, *scales;
-    int64_t copies, layer;
+    int64_t copies, layer, context;
 };
 
 static const struct ig_opt options[] = {
@@ -20,6 +20,8 @@ static const struct ig_opt options[] = {
     IG_OPT_TEXT(struct args, scales, "scales", 0, "FILE", NULL,
                 "table of scales, copy by filter, YAML or JSON"),
     IG_OPT_INT(struct args, layer, "layer", 0, "L", "-1", -1, 100000, "from 0; -1: the last"),
+    IG_OPT_INT(struct args, context, "context-length", 0, "N", "0", 0, 2147483647,
+               "as many positions, by YaRN; 0: as the model has"),
     CLI_MERGING(struct args),
     CLI_COMMON(struct args),
     IG_OPT_END,
@@ -33,7 +35,8 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
                                       .copies = args->copies,
                                       .layer = args->layer,
                                       .preset = args->preset,
-                                      .scales = args->scales};
+                                      .scales = args->scales,
+                                      .context_length = args->context};
     if (args->preset && args->scales)
         return ig_err_set(err, IG_ERR_USAGE, "--preset and --scales exclude each other");
     bool ok = ig_recipe_expand(&ask, &recipe, err) &&

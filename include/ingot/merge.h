@@ -16,15 +16,17 @@ IG_MUST_CHECK bool ig_recipe_parse(struct ig_slice text, const char *name, struc
 /* The recipe by which one layer of a model becomes several copies of it (docs/surgery.md). */
 struct ig_expand_ask {
     const char *model;
-    int64_t copies;     /* the layer itself is one of them */
-    int64_t layer;      /* -1: the last */
-    const char *preset; /* "identity", "constant:S", "ramp:A,B"; or NULL */
-    const char *scales; /* path of a table, YAML or JSON; or NULL */
+    int64_t copies;         /* the layer itself is one of them */
+    int64_t layer;          /* -1: the last */
+    const char *preset;     /* "identity", "constant:S", "ramp:A,B"; or NULL */
+    const char *scales;     /* path of a table, YAML or JSON; or NULL */
+    int64_t context_length; /* by YaRN; 0: as it is */
 };
 IG_MUST_CHECK bool ig_recipe_expand(const struct ig_expand_ask *ask, struct ig_recipe **out,
                                     struct ig_err *err);
 /* The recipe by which the text model is taken out of a vision-language one. */
-IG_MUST_CHECK bool ig_recipe_extract(const char *model, struct ig_recipe **out, struct ig_err *err);
+IG_MUST_CHECK bool ig_recipe_extract(const char *model, int64_t context_length,
+                                     struct ig_recipe **out, struct ig_err *err);
 void ig_recipe_free(struct ig_recipe *recipe);
 
 struct ig_merge_job {

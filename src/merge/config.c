@@ -207,6 +207,9 @@ bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
 {
     const struct ig_json *donor = m->inputs[m->donor].config;
     *out = donor;
+    if (!donor && m->recipe->context)
+        return ig_err_set(err, IG_ERR_DATA, "context: '%s' has no config.json",
+                          ig_store_path(m->stores[m->donor]));
     if (!donor || donor->type != IG_JSON_OBJECT) return true;
     struct ig_json *copy;
     if (!merge__config_copy(donor, arena, &copy, err)) return false;
@@ -214,6 +217,7 @@ bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
     if (!text || text->type != IG_JSON_OBJECT) text = copy;
     if (m->recipe->has_out_dtype) set_dtype(copy, ig_dtype_torch_name(m->recipe->out_dtype));
     if (m->layers && !set_layers(m, text, arena, err)) return false;
+    if (!merge__set_context(m, text, arena, err)) return false;
     *out = copy;
     return true;
 }

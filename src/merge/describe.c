@@ -90,6 +90,10 @@ static void write_text(const struct ig_merge *m, const struct totals *t, struct 
                       size_text(merge__output_bytes(m, i), size), m->outputs[i].path,
                       m->outputs[i].cast ? " (" : "", m->outputs[i].cast ? m->outputs[i].name : "",
                       m->outputs[i].cast ? ")" : "");
+    struct ig_buf context = {0};
+    merge__describe_context(m, &context);
+    if (context.len) ig_buf_printf(out, "context  %s\n", context.data);
+    ig_buf_release(&context);
     ig_buf_printf(out, "memory   %.1f MB on %d thread%s\n", (double)t->memory / 1e6, m->threads,
                   m->threads == 1 ? "" : "s");
 }

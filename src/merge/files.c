@@ -57,6 +57,11 @@ void merge__write_card(const struct ig_merge *m, const struct merge_output *outp
         ig_buf_slice(out, r->models[i].path);
         ig_buf_text(out, i == r->base ? " (base)\n" : "\n");
     }
+    if (r->context) {
+        ig_buf_text(out, "\n## Context\n");
+        merge__describe_context(m, out);
+        ig_buf_text(out, ".\n");
+    }
     ig_buf_text(out, "\n## Recipe\n```yaml\n");
     ig_buf_slice(out, r->text);
     if (r->text.len && r->text.ptr[r->text.len - 1] != '\n') ig_buf_char(out, '\n');

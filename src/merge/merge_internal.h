@@ -56,6 +56,7 @@ struct ig_recipe {
     int64_t seed;                   /* random_seed */
     enum ig_dtype dtype, out_dtype; /* inputs are rounded to dtype; out_dtype is written */
     struct recipe_expand *expand;   /* or NULL */
+    struct recipe_context *context; /* or NULL */
     bool extract;                   /* text models out of vision-language ones */
     enum merge_experts experts;     /* layout of the output */
     int copy_from[MERGE_MODELS_MAX], copy_count; /* copy_missing_from, in the order to try */
@@ -91,6 +92,18 @@ IG_MUST_CHECK bool merge__read_expand(struct ig_recipe *r, const struct ig_yaml 
 /* Puts the copies of a layer among the entries, when the recipe asks for them. */
 IG_MUST_CHECK bool merge__expand(struct ig_merge *m, struct ig_arena *arena,
                                  struct merge_entry **entries, int64_t *count, struct ig_err *err);
+
+/* ---- context.c ---- */
+
+struct ig_merge;
+IG_MUST_CHECK bool merge__read_context(struct ig_recipe *r, const struct ig_yaml *root,
+                                       struct ig_err *err);
+/* Into the text model's part of config.json. */
+IG_MUST_CHECK bool merge__set_context(const struct ig_merge *m, struct ig_json *text,
+                                      struct ig_arena *arena, struct ig_err *err);
+/* A sentence, or nothing when the recipe does not ask for it. */
+void merge__describe_context(const struct ig_merge *m, struct ig_buf *out);
+void merge__warn_context(const struct ig_merge *m, const struct ig_watch *watch);
 
 /* ---- params.c ---- */
 

@@ -461,7 +461,9 @@ static bool plan_all(struct planner *p, struct ig_err *err)
         return ig_err_within(err, "%s", r->name);
     merge__check_template(m, p->watch);
     size_memory(m);
-    return take_fingerprint(m, err) && merge__outputs_plan(m, err);
+    if (!take_fingerprint(m, err) || !merge__outputs_plan(m, err)) return false;
+    merge__warn_context(m, p->watch);
+    return true;
 }
 
 bool ig_merge_plan(const struct ig_merge_job *job, const struct ig_watch *watch,

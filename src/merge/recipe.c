@@ -11,9 +11,10 @@
 #define ARENA_BYTES_MAX  ((size_t)512 << 20)
 
 static const char *const top_keys[] = {
-    "merge_method", "models", "slices",    "modules",           "base_model",
-    "parameters",   "dtype",  "out_dtype", "copy_missing_from", "numerics",
-    "random_seed",  "expand", "extract",   "experts",           NULL};
+    "merge_method",      "models",     "slices",      "modules",
+    "base_model",        "parameters", "dtype",       "out_dtype",
+    "copy_missing_from", "numerics",   "random_seed", "expand",
+    "context",           "extract",    "experts",     NULL};
 /* mergekit's, which this version does not do. */
 static const char *const later_keys[] = {"tokenizer_source", "tokenizer", "chat_template", NULL};
 
@@ -211,7 +212,8 @@ static bool read_root(struct ig_recipe *r, const struct ig_yaml *root, struct ig
     if (!merge__check_keys(root, top_keys, err)) return false;
     if (!merge__read_parameters(root, &r->parameters, err) || !read_method(r, root, err) ||
         !merge__read_slices(r, root, err) || !merge__read_expand(r, root, err) ||
-        !read_dtypes(r, root, err) || !read_numbers(r, root, err) || !read_layout(r, root, err) ||
+        !merge__read_context(r, root, err) || !read_dtypes(r, root, err) ||
+        !read_numbers(r, root, err) || !read_layout(r, root, err) ||
         !read_copy_sources(r, root, err))
         return false;
     /* unknown parameters and bad values show before a model is opened */

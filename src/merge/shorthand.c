@@ -43,6 +43,11 @@ static void put_tree(struct ig_buf *out, const struct ig_yaml *node) /* NOLINT(m
     ig_buf_char(out, map ? '}' : ']');
 }
 
+static void put_context(struct ig_buf *out, int64_t length)
+{
+    if (length > 0) ig_buf_printf(out, "context:\n  length: %lld\n", (long long)length);
+}
+
 static bool put_scales(struct ig_buf *out, const char *path, struct ig_err *err)
 {
     struct ig_buf text = {0};
@@ -77,16 +82,19 @@ bool ig_recipe_expand(const struct ig_expand_ask *ask, struct ig_recipe **out, s
         ig_buf_text(&text, "  layer: last\n");
     if (ask->preset) put_line(&text, "  preset: ", ask->preset);
     bool ok = !ask->scales || put_scales(&text, ask->scales, err);
+    put_context(&text, ask->context_length);
     ok = ok && parse(&text, "expand", out, err);
     ig_buf_release(&text);
     return ok;
 }
 
-bool ig_recipe_extract(const char *model, struct ig_recipe **out, struct ig_err *err)
+bool ig_recipe_extract(const char *model, int64_t context_length, struct ig_recipe **out,
+                       struct ig_err *err)
 {
     struct ig_buf text = {0};
     put_head(&text, model);
     ig_buf_text(&text, "extract: text\n");
+    put_context(&text, context_length);
     bool ok = parse(&text, "extract", out, err);
     ig_buf_release(&text);
     return ok;

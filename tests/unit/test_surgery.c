@@ -302,6 +302,68 @@ static void counts_are_the_published_ones(void **state)
     check_counts("moe", 40, 34194, 54833827584);
 }
 
+/* ---- context ---- */
+
+static void check_real(const struct ig_json *object, const char *key, double want)
+{
+    double got;
+    assert_true(ig_json_real(ig_json_get(object, key), &got));
+    if (got != want) fail_msg("%s: %g, want %g", key, got, want);
+}
+
+static void yarn_is_written_for_every_reader(void **state)
+{
+    (void)state;
+    const float one[4] = {1, 2, 3, 4};
+    const struct test_tensor list[] = {{"model.norm.weight", IG_F32, 1, {4}, one}};
+    static const char *const configs[] = {
+        "{\"model_type\": \"qwen3\", \"max_position_embeddings\": 100, \"rope_theta\": 5e6}",
+        "{\"model_type\": \"qwen3_vl\", \"text_config\": {\"max_position_embeddings\": 100, "
+        "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 5e6, \"mrope_section\": "
+        "[1]}}}",
+        "{\"model_type\": \"qwen3\", \"max_position_embeddings\": 200, \"rope_theta\": 5e6, "
+        "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 2, \"beta_fast\": 9, "
+        "\"original_max_position_embeddings\": 100}}",
+    };
+    for (int i = 0; i < 3; i++) {
+        write_model("m5", list, 1, configs[i]);
+        ig_store_close(merged("merge_method: passthrough\nmodels: [{model: {5}}]\n"
+                              "context: {length: 400, method: yarn}\n"));
+        struct ig_json_doc *doc = config_of("out");
+        const struct ig_json *root = ig_json_doc_root(doc);
+        if (i == 1) root = ig_json_get(root, "text_config");
+        check_real(root, "max_position_embeddings", 400);
+        check_real(root, "rope_theta", 5e6);
+        for (int form = 0; form < 2; form++) {
+            const struct ig_json *rope =
+                ig_json_get(root, form ? "rope_parameters" : "rope_scaling");
+            check_real(rope, "factor", 4);
+            check_real(rope, "original_max_position_embeddings", 100);
+            assert_true(ig_slice_is(ig_json_text(ig_json_get(rope, "rope_type")), "yarn"));
+            assert_null(ig_json_get(rope, "beta_fast"));
+            if (form) check_real(rope, "rope_theta", 5e6);
+            if (!form) assert_true(ig_slice_is(ig_json_text(ig_json_get(rope, "type")), "yarn"));
+        }
+        if (i == 1)
+            assert_non_null(ig_json_get(ig_json_get(root, "rope_parameters"), "mrope_section"));
+        ig_json_doc_free(doc);
+    }
+    static const char *const bad[][2] = {
+        {"{length: 90}", "the model has as many positions already"},
+        {"{length: 500, factor: 4}", "the length is more than factor times original"},
+        {"{factor: 4}", "line 3, column 10: context needs 'length'"},
+        {"{length: 500, method: ntk}", "line 3, column 32: method: 'yarn' is the only one"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct ig_err err = {0};
+        char text[256];
+        const struct merge_setup setup = {.out = "bad"};
+        snprintf(text, sizeof text,
+                 "merge_method: passthrough\nmodels: [{model: {5}}]\ncontext: %s\n", bad[i][0]);
+        check_fails(try_merge(text, &setup, &err), &err, IG_ERR_DATA, bad[i][1]);
+    }
+}
+
 /* ---- text out of vision ---- */
 
 static struct ig_buf golden_bytes(const char *folder, const char *name)
@@ -330,7 +392,7 @@ static void extracted_models_say_the_same(void **state)
         char path[1024], out[1024];
         snprintf(path, sizeof path, "%s/golden/infer/%s", getenv("INGOT_TESTS"), folders[f]);
         snprintf(out, sizeof out, "%s", scratch(folders[f]));
-        check_ok(ig_recipe_extract(path, &recipe, &err), &err);
+        check_ok(ig_recipe_extract(path, 0, &recipe, &err), &err);
         const struct ig_merge_job job = {.recipe = recipe, .out = out};
         check_ok(ig_merge_plan(&job, NULL, &merge, &err), &err);
         check_ok(ig_merge_run(merge, NULL, &report, &err), &err);
@@ -373,6 +435,7 @@ int main(void)
         cmocka_unit_test(one_pass_is_two_steps),
         cmocka_unit_test(what_cannot_be_expanded_is_refused),
         cmocka_unit_test(counts_are_the_published_ones),
+        cmocka_unit_test(yarn_is_written_for_every_reader),
         cmocka_unit_test(extracted_models_say_the_same),
     };
     return cmocka_run_group_tests(tests, set_up, scratch_close);
