@@ -195,3 +195,126 @@ int merge__weiszfeld(const double *h, int k, double *weights)
     }
     return WEISZFELD_MAX;
 }
+
+/* ---- the quadratic programme over a simplex ---- */
+
+#define SIMPLEX_ZERO  1e-13 /* of the largest gradient: an inactive variable that may stay so */
+#define SIMPLEX_STEPS 200
+
+/* Solves H x = b over the chosen variables by Cholesky; the others get 0. A variable that depends
+ * on earlier ones to the last digits is taken out. */
+static void solve_chosen(const double *h, const double *b, int k, bool *chosen, double *x)
+{
+    static const double dependent = 1e-14;
+    double l[MERGE_MODELS_MAX * MERGE_MODELS_MAX], y[MERGE_MODELS_MAX];
+    int list[MERGE_MODELS_MAX], n = 0;
+    memset(x, 0, (size_t)k * sizeof *x);
+    for (int v = 0; v < k; v++) {
+        if (!chosen[v]) continue;
+        double *row = l + n * k, pivot = h[v * k + v], sum = b[v];
+        for (int j = 0; j < n; j++) {
+            double product = h[v * k + list[j]];
+            for (int i = 0; i < j; i++)
+                product -= row[i] * l[j * k + i];
+            row[j] = product / l[j * k + j];
+            pivot -= row[j] * row[j];
+            sum -= row[j] * y[j];
+        }
+        chosen[v] = pivot > dependent * h[v * k + v];
+        if (!chosen[v]) continue;
+        row[n] = sqrt(pivot);
+        y[n] = sum / row[n];
+        list[n++] = v;
+    }
+    for (int i = n - 1; i >= 0; i--) {
+        double sum = y[i];
+        for (int j = i + 1; j < n; j++)
+            sum -= l[j * k + i] * x[list[j]];
+        x[list[i]] = sum / l[i * k + i];
+    }
+}
+
+/* The variable outside whose gradient promises most, or -1. */
+static int most_wanted(const double *h, const double *b, int k, const bool *chosen,
+                       const bool *refused, const double *x)
+{
+    double most = 0, scale = 0;
+    int at = -1;
+    for (int i = 0; i < k; i++) {
+        double gradient = b[i];
+        for (int j = 0; j < k; j++)
+            gradient -= h[i * k + j] * x[j];
+        scale = fmax(scale, fabs(b[i]));
+        if (chosen[i] || refused[i] || gradient <= most) continue;
+        most = gradient;
+        at = i;
+    }
+    return most > SIMPLEX_ZERO * scale ? at : -1;
+}
+
+/* x >= 0 alone: Lawson and Hanson's active sets, on H and b. */
+static void nonnegative(const double *h, const double *b, int k, bool *chosen, double *x)
+{
+    double next[MERGE_MODELS_MAX];
+    bool refused[MERGE_MODELS_MAX] = {false};
+    memset(chosen, 0, (size_t)k * sizeof *chosen);
+    memset(x, 0, (size_t)k * sizeof *x);
+    for (int turn = 0; turn < 3 * k; turn++) {
+        int wanted = most_wanted(h, b, k, chosen, refused, x);
+        if (wanted < 0) return;
+        chosen[wanted] = true;
+        for (int step = 0; step <= k; step++) {
+            double part = 1;
+            solve_chosen(h, b, k, chosen, next);
+            refused[wanted] = !chosen[wanted];
+            for (int i = 0; i < k; i++)
+                if (chosen[i] && next[i] <= 0) part = fmin(part, x[i] / (x[i] - next[i]));
+            for (int i = 0; i < k; i++) {
+                x[i] += part * (next[i] - x[i]);
+                if (part < 1 && chosen[i] && next[i] <= 0 && x[i] <= 1e-15) {
+                    chosen[i] = false;
+                    x[i] = 0;
+                }
+            }
+            if (part >= 1) break;
+        }
+    }
+}
+
+static double sum_of(const double *x, int k)
+{
+    double sum = 0;
+    for (int i = 0; i < k; i++)
+        sum += x[i];
+    return sum;
+}
+
+void merge__simplex(const double *h, const double *b, int k, double *x)
+{
+    double shifted[MERGE_MODELS_MAX], ones[MERGE_MODELS_MAX], u[MERGE_MODELS_MAX];
+    bool chosen[MERGE_MODELS_MAX];
+    double low = 0, high = 0, price = 0;
+    nonnegative(h, b, k, chosen, x);
+    for (int i = 0; i < k; i++) {
+        high = fmax(high, b[i]); /* at this price nothing is bought */
+        ones[i] = 1;
+    }
+    /* The sum's multiplier: it falls as the price rises, piece by piece in a straight line. */
+    for (int step = 0; step < SIMPLEX_STEPS && fabs(sum_of(x, k) - 1) > 1e-14; step++) {
+        double sum = sum_of(x, k);
+        if (price == 0 && sum <= 1) return;
+        if (sum > 1)
+            low = price;
+        else
+            high = price;
+        solve_chosen(h, ones, k, chosen, u);
+        double slope = sum_of(u, k), newton = slope > 0 ? price + (sum - 1) / slope : low;
+        price = newton > low && newton < high ? newton : 0.5 * (low + high);
+        for (int i = 0; i < k; i++)
+            shifted[i] = b[i] - price;
+        nonnegative(h, shifted, k, chosen, x);
+    }
+    double sum = sum_of(x, k);
+    for (int i = 0; sum > 1 && i < k; i++)
+        x[i] /= sum;
+}

@@ -16,3 +16,5 @@ double merge__median(const double *values, int count, bool midpoint);
 /* Weights (they sum to 1) of the geometric median of K points whose inner products, relative to any
  * origin, are h. Returns the iterations taken; 0 when the median is one of the points. */
 int merge__weiszfeld(const double *h, int k, double *weights);
+/* The x that minimises 1/2 x^T H x - b^T x with x >= 0 and sum x <= 1; H positive semidefinite. */
+void merge__simplex(const double *h, const double *b, int k, double *x);

@@ -65,6 +65,15 @@ static bool within(const struct run *run, int64_t index, struct ig_err *err)
 
 /* ---- cells ---- */
 
+/* Of `parts` of consecutive cells: part p starts at cell p cells / parts. */
+static int64_t part_of(const struct run *run, const struct merge_task *task, int64_t index)
+{
+    const struct merge_method *method = run->m->recipe->method;
+    int64_t cells = merge__cell_count(task);
+    int64_t parts = method->parts ? method->parts(&task->job, cells) : 0;
+    return parts > 0 ? ((index + 1) * parts - 1) / cells : index;
+}
+
 static struct merge_cell cell_at(const struct merge_task *task, int64_t index, void *memory)
 {
     int64_t first = index * task->cell_elems, rest = task->job.tensor->elems - first;
@@ -265,7 +274,8 @@ static bool reduce_held(const struct run *run, struct merge_worker *w,
 {
     double total[IG_ROWS_PAIRS(MERGE_MODELS_MAX + 1)], part[IG_ROWS_PAIRS(MERGE_MODELS_MAX + 1)];
     const struct merge_method *method = run->m->recipe->method;
-    const struct merge_totals totals = {.sums = total, .tallies = w->tallies, .memory = w->held};
+    const struct merge_totals totals = {
+        .sums = total, .tallies = w->tallies, .memory = w->held, .cells = merge__cell_count(task)};
     int count;
     for (int round = 0; (count = sums_of(run, task, w->state, round)) >= 0; round++) {
         memset(total, 0, (size_t)count * sizeof *total);
@@ -273,6 +283,7 @@ static bool reduce_held(const struct run *run, struct merge_worker *w,
             memset(w->tallies, 0, (size_t)tallies_of(run, task) * sizeof(uint64_t));
         for (int64_t c = 0; c < merge__cell_count(task); c++) {
             struct merge_cell cell = cell_at(task, c, w->held);
+            cell.part = part_of(run, task, c);
             if (!hold_cell(run, w, &cell, !*read, err)) return false;
             merge__reduce_cell(&run->e, w, &cell, w->state, round, part, count);
             for (int i = 0; i < count; i++)
@@ -355,6 +366,7 @@ static bool run_small(void *user, int thread, int64_t index, struct ig_err *err)
 static bool reduce_one(struct run *run, struct merge_worker *w, int64_t index, struct ig_err *err)
 {
     struct merge_cell cell = cell_at(&run->m->tasks[run->index], index, run->memory);
+    cell.part = part_of(run, cell.task, index);
     if (!read_cell(run, w, &cell, err)) return within(run, run->index, err);
     merge__reduce_cell(&run->e, w, &cell, run->state, run->round, run->sums + index * run->count,
                        run->count);
@@ -398,7 +410,7 @@ static bool solve_split(struct run *run, const struct merge_task *task, int64_t 
     for (int w = 1; w < run->worker_count; w++)
         for (int64_t i = 0; i < tallies_of(run, task); i++)
             tallies[i] += run->workers[w].tallies[i];
-    const struct merge_totals totals = {total, tallies, run->memory, run->pool};
+    const struct merge_totals totals = {total, tallies, run->memory, cells, run->pool};
     return run->m->recipe->method->solve(&task->job, run->state, run->round, &totals, err);
 }
 

@@ -35,7 +35,7 @@ static struct sizes sizes_of(const struct ig_merge *m)
                       .tallies = aligned((size_t)m->tallies * sizeof(uint64_t)),
                       .state = aligned(m->recipe->method->state_bytes),
                       .held = aligned(m->held_bytes)};
-    s.total = s.raw + 3 * s.cell + s.row * (2 * k + 2) + s.lanes + s.tallies + s.state + s.held;
+    s.total = s.raw + 3 * s.cell + s.row * (2 * k + 4) + s.lanes + s.tallies + s.state + s.held;
     return s;
 }
 
@@ -67,11 +67,11 @@ bool merge__worker_new(const struct ig_merge *m, struct merge_worker *out, struc
     at += s.cell;
     out->recast = (unsigned char *)at;
     at += s.cell;
-    for (int i = 0; i < 2 * k + 2; i++, at += s.row) {
+    for (int i = 0; i < 2 * k + 4; i++, at += s.row) {
         float *row = (float *)(void *)at;
         if (i < k)
             out->rows[i] = row;
-        else if (i < 2 * k + 1)
+        else if (i < 2 * k + 3)
             out->spare[i - k] = row;
         else
             out->out = row;
@@ -98,14 +98,30 @@ static int64_t padded(int64_t count)
 }
 
 /* dtype in a recipe rounds the inputs. */
-static void round_to(const struct merge_engine *e, enum ig_dtype dtype, float *row, int64_t count)
+static void round_to(const struct ig_convert_ops *convert, enum ig_dtype dtype, float *row,
+                     int64_t count)
 {
     unsigned char narrow[IG_ROWS_BLOCK * sizeof(double)];
     for (int64_t at = 0; at < count; at += IG_ROWS_BLOCK) {
         int64_t n = count - at < IG_ROWS_BLOCK ? count - at : IG_ROWS_BLOCK;
-        ig_convert_from_f32(&e->convert, dtype, row + at, narrow, n);
-        ig_convert_to_f32(&e->convert, dtype, narrow, row + at, n);
+        ig_convert_from_f32(convert, dtype, row + at, narrow, n);
+        ig_convert_to_f32(convert, dtype, narrow, row + at, n);
     }
+}
+
+void merge__round(const struct merge_block *block, float *row)
+{
+    if (block->job->numerics != IG_F32)
+        round_to(block->convert, block->job->numerics, row, block->count);
+}
+
+float merge__round_one(enum ig_dtype numerics, float value)
+{
+    struct ig_convert_ops convert;
+    if (numerics == IG_F32) return value;
+    ig_convert_ref(&convert);
+    round_to(&convert, numerics, &value, 1);
+    return value;
 }
 
 /* The next block of a tensor that lies in memory; hardware prefetchers start anew at every page,
@@ -124,7 +140,8 @@ static void load_row(const struct merge_engine *e, const struct merge_cell *cell
     const unsigned char *raw = cell->raw[input] + (size_t)at * ig_dtype_bytes(dtype);
     fetch_ahead(raw, (size_t)count * ig_dtype_bytes(dtype));
     ig_convert_to_f32(&e->convert, dtype, raw, row, count);
-    if (r->has_dtype && r->dtype != IG_F32 && r->dtype != dtype) round_to(e, r->dtype, row, count);
+    if (r->has_dtype && r->dtype != IG_F32 && r->dtype != dtype)
+        round_to(&e->convert, r->dtype, row, count);
     for (int64_t i = count; i < padded(count); i++)
         row[i] = 0;
     if (cell->task->common.nonfinite == MERGE_NONFINITE_ZERO) e->rows.cleanse(row, padded(count));
@@ -160,7 +177,7 @@ static void load_block(const struct merge_engine *e, struct merge_worker *w,
         if (i != job->sign_ref) e->rows.align(w->rows[i], w->rows[job->sign_ref], padded(count));
     for (int i = 1; kind == MERGE_ROWS_DELTA && i < job->models; i++) {
         if (!done[i]) e->rows.subtract(w->rows[i], w->rows[0], padded(count));
-        if (job->numerics != IG_F32) round_to(e, job->numerics, w->rows[i], count);
+        if (job->numerics != IG_F32) round_to(&e->convert, job->numerics, w->rows[i], count);
     }
 }
 
@@ -169,11 +186,13 @@ static struct merge_block block_of(const struct merge_engine *e, const struct me
 {
     return (struct merge_block){.job = &cell->task->job,
                                 .ops = &e->rows,
+                                .convert = &e->convert,
                                 .rows = (const float *const *)w->rows,
                                 .spare = w->spare,
                                 .count = padded(count),
                                 .elems = count,
                                 .first = cell->first + at,
+                                .part = cell->part,
                                 .cell = cell->index,
                                 .memory = cell->memory};
 }
@@ -199,10 +218,8 @@ void merge__reduce_cell(const struct merge_engine *e, struct merge_worker *w,
         block.tallies = w->tallies;
         e->m->recipe->method->reduce(&block, state, round, w->lanes);
     }
-    for (int i = 0; i < count; i++) {
-        const double *l = w->lanes[i];
-        sums[i] = ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
-    }
+    for (int i = 0; i < count; i++)
+        sums[i] = merge__lane_sum(w->lanes[i]);
 }
 
 bool merge__map_cell(const struct merge_engine *e, struct merge_worker *w,

@@ -369,7 +369,7 @@ struct merge_worker {
     unsigned char *scaled; /* the same, times a target's scale */
     unsigned char *recast; /* the same in a cast's dtype */
     float *rows[MERGE_MODELS_MAX];
-    float *spare[MERGE_MODELS_MAX + 1];
+    float *spare[MERGE_MODELS_MAX + 3];
     float *out;
     double (*lanes)[IG_ROWS_LANES];
     uint64_t *tallies;
@@ -388,7 +388,7 @@ struct merge_engine {
 struct merge_cell {
     const struct merge_task *task;
     const unsigned char *raw[MERGE_MODELS_MAX];
-    int64_t index, first, count;
+    int64_t index, part, first, count;
     void *memory; /* the method's, or NULL */
 };
 

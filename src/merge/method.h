@@ -24,6 +24,7 @@
 #include "ingot/json.h"
 #include "ingot/merge.h"
 #include "ingot/opt.h"
+#include "tensor/kernels/convert.h"
 #include "tensor/kernels/rows.h"
 
 #define MERGE_MODELS_MAX 64
@@ -38,6 +39,7 @@ enum merge_base {
 
 /* One tensor that is to be made, with its parameters resolved. */
 struct merge_case {
+    const struct merge_method *method;
     const struct ig_tensor *tensor; /* of the output: name, shape, elems */
     struct ig_place place;
     int models;                         /* K */
@@ -54,11 +56,13 @@ struct merge_case {
 struct merge_block {
     const struct merge_case *job;
     const struct ig_rows_ops *ops;
+    const struct ig_convert_ops *convert;
     const float *const *rows; /* K */
-    float *const *spare;      /* K + 1 rows of scratch */
+    float *const *spare;      /* K + 3 rows of scratch */
     int64_t count;            /* padded to a multiple of 16 */
     int64_t elems;            /* that really are in it */
     int64_t first;            /* the first one's index in the tensor */
+    int64_t part;             /* of a reduction (parts) */
     int64_t cell;             /* the cell that the block is in; one thread takes a cell's blocks in
                                  order */
     void *memory;             /* of memory_bytes, or NULL */
@@ -70,6 +74,7 @@ struct merge_totals {
     const double *sums;
     const uint64_t *tallies;
     void *memory;
+    int64_t cells;
     struct ig_pool *pool; /* NULL when the tensor is one thread's; never for a pooled method */
 };
 
@@ -82,7 +87,8 @@ void merge__warn_once(struct merge_notes *notes, unsigned bit, const char *text)
 
 struct merge_method {
     const char *name, *summary;
-    const char *source; /* where the method is from */
+    const char *source;  /* where the method is from */
+    const void *variant; /* what tells methods of one file apart */
     const struct ig_opt *options;
     size_t options_bytes;
     const struct ig_opt *model_options; /* each model's own parameters; NULL: none */
@@ -128,6 +134,16 @@ struct merge_method {
 const struct merge_method *merge__method_find(struct ig_slice name);
 /* All of them, NULL-terminated. */
 extern const struct merge_method *const merge__methods[];
+
+/* Where job->numerics rounds, so do these; else they change nothing. */
+void merge__round(const struct merge_block *block, float *row);
+float merge__round_one(enum ig_dtype numerics, float value);
+
+/* Eight lanes to their sum, in the order that every sum takes. */
+static inline double merge__lane_sum(const double *l)
+{
+    return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+}
 
 /* Members of a sketchbook line. */
 void merge__put_real(struct ig_json_writer *w, const char *key, double value);

@@ -314,7 +314,8 @@ static bool plan_task(struct planner *p, const struct merge_entry *e, struct mer
     out->name = e->name;
     task->rows = slice->count;
     task->models = p->models[e->slice];
-    task->job = (struct merge_case){.tensor = out,
+    task->job = (struct merge_case){.method = m->recipe->method,
+                                    .tensor = out,
                                     .models = slice->count,
                                     .model_names = p->names[e->slice],
                                     .base = slice->base,

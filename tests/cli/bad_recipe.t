@@ -3,7 +3,7 @@ Broken recipes: line and column, and what to do.
   $ recipe() { printf '%b' "$1" > r.yaml; ingot merge r.yaml out; }
   $ models='models:\n  - model: fx/models/anvil\n  - model: fx/models/lantern\n'
   $ recipe "merge_method: yoyo\n$models"
-  ingot merge: r.yaml: line 1, column 15: unknown merge_method 'yoyo'; there are: linear, passthrough, slerp, yoyo_fusion
+  ingot merge: r.yaml: line 1, column 15: unknown merge_method 'yoyo'; there are: linear, slerp, nuslerp, multislerp, karcher, model_stock, sce, nearswap, arcee_fusion, passthrough, yoyo_fusion, yoyo_scale, task_arithmetic, ties, dare_linear, dare_ties, breadcrumbs, breadcrumbs_ties, della, della_linear, ram, ramplus_tl
   [1]
   $ recipe "merge_method: linear\nmodel:\n  - model: a\n"
   ingot merge: r.yaml: line 2, column 1: unknown key 'model'; did you mean 'models'?

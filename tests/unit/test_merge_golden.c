@@ -2,6 +2,7 @@
  * merge_golden — what YOYO-Fusion's own program and mergekit make of the same inputs
  * (tools/golden/merge_golden.py): relative L2 within each case's bound. */
 #include "merge_models.h"
+#include "tensor/kernels/convert.h"
 
 #include <math.h>
 
@@ -59,12 +60,25 @@ static struct golden open_golden(const char *name)
     return g;
 }
 
+/* The tensor's values; free them. */
+static float *floats_of(const struct ig_store *store, const char *name)
+{
+    struct ig_convert_ops ops;
+    const struct ig_tensor *t = ig_store_find(store, ig_slice_of(name));
+    void *bytes = bytes_of(store, name);
+    float *out = malloc((size_t)t->elems * sizeof *out + 1);
+    ig_convert_ref(&ops);
+    ig_convert_to_f32(&ops, t->dtype, bytes, out, t->elems);
+    free(bytes);
+    return out;
+}
+
 static void compare(const struct golden *g, const struct ig_store *out,
                     const struct ig_tensor *want, const char *name, double bound)
 {
     char key[160];
     snprintf(key, sizeof key, "%.*s", IG_SLICE_ARG(want->name));
-    float *expected = bytes_of(g->store, key), *got = bytes_of(out, name);
+    float *expected = floats_of(g->store, key), *got = floats_of(out, name);
     double apart = 0, size = 0;
     for (int64_t i = 0; i < want->elems; i++) {
         double d = (double)expected[i] - (double)got[i];
@@ -118,6 +132,30 @@ static void linear_and_slerp_agree_with_mergekit(void **state)
     run_cases("mergekit");
 }
 
+static void geometry_agrees_with_mergekit(void **state)
+{
+    (void)state;
+    run_cases("geometry");
+}
+
+static void task_vectors_agree_with_mergekit(void **state)
+{
+    (void)state;
+    run_cases("tasks");
+}
+
+static void steps_round_as_mergekit_does(void **state)
+{
+    (void)state;
+    run_cases("stepwise");
+}
+
+static void yoyo_scale_agrees_with_the_author(void **state)
+{
+    (void)state;
+    run_cases("yoyo_scale");
+}
+
 static void slices_agree_with_mergekit(void **state)
 {
     (void)state;
@@ -129,6 +167,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(yoyo_agrees_with_the_author),
         cmocka_unit_test(linear_and_slerp_agree_with_mergekit),
+        cmocka_unit_test(geometry_agrees_with_mergekit),
+        cmocka_unit_test(task_vectors_agree_with_mergekit),
+        cmocka_unit_test(steps_round_as_mergekit_does),
+        cmocka_unit_test(yoyo_scale_agrees_with_the_author),
         cmocka_unit_test(slices_agree_with_mergekit),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

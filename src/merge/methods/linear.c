@@ -48,10 +48,19 @@ static void map(const struct merge_block *block, const void *state, float *out)
 {
     (void)state;
     float c[MERGE_MODELS_MAX];
+    const struct options *o = block->job->options;
+    /* mergekit adds up first, in f32, and then divides. */
+    bool later = block->job->numerics != IG_F32;
     double sum = divisor(block->job);
     for (int i = 0; i < block->job->models; i++)
-        c[i] = (float)(weight_of(block->job, i) / sum);
+        c[i] = (float)(weight_of(block->job, i) / (later ? 1 : sum));
     block->ops->combine(block->rows, c, block->job->models, block->count, out);
+    float rounded = 0;
+    for (int i = 0; i < block->job->models; i++)
+        rounded += c[i];
+    for (int64_t i = 0; later && o->normalize && i < block->count; i++)
+        out[i] /= rounded;
+    merge__round(block, out);
 }
 
 static void trace(const struct merge_case *job, const void *state, struct ig_json_writer *w)
@@ -76,6 +85,7 @@ const struct merge_method merge__linear = {
     .models_min = 1,
     .models_max = MERGE_MODELS_MAX,
     .base = MERGE_BASE_INPUT,
+    .stepwise = true,
     .check = check,
     .map = map,
     .trace = trace,

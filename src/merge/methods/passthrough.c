@@ -31,6 +31,7 @@ static void map(const struct merge_block *block, const void *state, float *out)
     (void)state;
     float c = (float)scale_of(block->job);
     block->ops->combine(block->rows, &c, 1, block->count, out);
+    merge__round(block, out);
 }
 
 static void trace(const struct merge_case *job, const void *state, struct ig_json_writer *w)
@@ -49,6 +50,7 @@ const struct merge_method merge__passthrough = {
     .models_min = 1,
     .models_max = 1,
     .base = MERGE_BASE_INPUT,
+    .stepwise = true,
     .copies = copies,
     .map = map,
     .trace = trace,

@@ -30,8 +30,8 @@ static const char *const required[] = {"t", NULL};
 
 static enum merge_rows rows(const struct merge_case *job, const void *state, int round)
 {
-    (void)job, (void)state, (void)round;
-    return MERGE_ROWS_DELTA;
+    (void)state, (void)round;
+    return job->numerics == IG_F32 ? MERGE_ROWS_DELTA : MERGE_ROWS_PLAIN;
 }
 
 static int sums(const struct merge_case *job, const void *state, int round)
@@ -53,7 +53,7 @@ static double norm(double square)
     return n > NORM_ZERO ? n : 1;
 }
 
-/* Rows are a and b - a. */
+/* Rows are a and b, or a and b - a. */
 static bool solve(const struct merge_case *job, void *state, int round,
                   const struct merge_totals *totals, struct ig_err *err)
 {
@@ -61,9 +61,13 @@ static bool solve(const struct merge_case *job, void *state, int round,
     const double *pairs = totals->sums;
     struct state *s = state;
     double t = ((const struct options *)job->options)->t;
-    double aa = pairs[IG_ROWS_PAIR(0, 0)], ad = pairs[IG_ROWS_PAIR(1, 0)];
-    double bb = aa + 2 * ad + pairs[IG_ROWS_PAIR(1, 1)];
-    double d = (aa + ad) / (norm(aa) * norm(bb));
+    double aa = pairs[IG_ROWS_PAIR(0, 0)], ab = pairs[IG_ROWS_PAIR(1, 0)];
+    double bb = pairs[IG_ROWS_PAIR(1, 1)];
+    if (rows(job, state, round) == MERGE_ROWS_DELTA) {
+        bb += aa + 2 * ab;
+        ab += aa;
+    }
+    double d = ab / (norm(aa) * norm(bb));
     s->cosine = d < -1 ? -1 : d > 1 ? 1 : d;
     s->c[0] = 1 - t;
     s->c[1] = t;
@@ -77,8 +81,10 @@ static bool solve(const struct merge_case *job, void *state, int round,
 static void map(const struct merge_block *block, const void *state, float *out)
 {
     const struct state *s = state;
-    float c[2] = {(float)(s->c[0] + s->c[1]), (float)s->c[1]};
+    bool plain = block->job->numerics != IG_F32; /* mergekit takes no differences */
+    float c[2] = {(float)(s->c[0] + (plain ? 0 : s->c[1])), (float)s->c[1]};
     block->ops->combine(block->rows, c, 2, block->count, out);
+    merge__round(block, out);
 }
 
 static void trace(const struct merge_case *job, const void *state, struct ig_json_writer *w)
@@ -104,6 +110,7 @@ const struct merge_method merge__slerp = {
     .models_min = 2,
     .models_max = 2,
     .base = MERGE_BASE_REQUIRED,
+    .stepwise = true,
     .rows = rows,
     .state_bytes = sizeof(struct state),
     .sums = sums,

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * arcee_fusion — the other model's values where they matter, the base's elsewhere, as mergekit has
+ * it but for its sampling (above 10^6 elements it estimates the quantiles from 10^6 random ones):
+ *
+ *     p, q = softmax of the model's and the base's row (the last dimension), + 1e-8
+ *     importance = |x - base| sum p ln(p / q) over the row
+ *     kept where it is at least median + 1.5 (Q3 - Q1), quartiles being the elements of rank
+ *     floor(share (n - 1)), exactly: cut.h
+ *
+ * exp and ln are our own, in f64: a library's last digit differs from machine to machine. */
+#include "merge/cut.h"
+
+#include <math.h>
+
+#define EPS   1e-8 /* mergekit's */
+#define FENCE 1.5
+#define CUTS  3
+
+struct state {
+    struct merge_cut cuts[CUTS];
+    double quartiles[CUTS];
+    float threshold;
+};
+
+static enum merge_rows rows(const struct merge_case *job, const void *state, int round)
+{
+    (void)job, (void)state, (void)round;
+    return MERGE_ROWS_PLAIN;
+}
+
+static int64_t row(const struct merge_case *job)
+{
+    return merge__row_elems(job->tensor);
+}
+
+/* The divergence of each row, so that it is computed once. */
+static int64_t memory_bytes(const struct merge_case *job, int64_t cells)
+{
+    (void)cells;
+    return job->tensor->elems / row(job) * (int64_t)sizeof(double);
+}
+
+static int64_t tallies(const struct merge_case *job)
+{
+    (void)job;
+    return (int64_t)CUTS * MERGE_CUT_TALLIES;
+}
+
+static int sums(const struct merge_case *job, const void *state, int round)
+{
+    (void)job, (void)state;
+    return round < 2 ? 0 : -1;
+}
+
+/* e^x for x <= 0: 2^n e^r with |r| <= ln 2 / 2, Taylor to the 13th term (3e-17 relative). */
+static double exponential(double x)
+{
+    if (x < -700) return 0;
+    double n = rint(x * 0x1.71547652b82fep0), sum = 1;
+    double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33;
+    for (int i = 13; i > 0; i--)
+        sum = 1 + sum * r / i;
+    return ldexp(sum, (int)n);
+}
+
+/* ln x for x > 0: n ln 2 + 2 artanh((m - 1) / (m + 1)), m between 0.7 and 1.4. */
+static double logarithm(double x)
+{
+    int n;
+    double m = frexp(x, &n), sum = 0;
+    if (m < 0x1.6a09e667f3bcdp-1) {
+        m *= 2;
+        n--;
+    }
+    double s = (m - 1) / (m + 1), square = s * s;
+    for (int i = 21; i > 0; i -= 2)
+        sum = 1.0 / i + square * sum;
+    return n * 0x1.62e42fefa39efp-1 + 2 * s * sum;
+}
+
+static double largest(const float *v, int64_t n)
+{
+    float most = v[0];
+    for (int64_t i = 1; i < n; i++)
+        most = v[i] > most ? v[i] : most;
+    return (double)most;
+}
+
+static double divergence(const struct merge_block *b)
+{
+    const float *base = b->rows[0], *model = b->rows[1];
+    double top = largest(model, b->elems), base_top = largest(base, b->elems);
+    double total = 0, base_total = 0, sum = 0;
+    for (int64_t i = 0; i < b->elems; i++) {
+        total += exponential((double)model[i] - top);
+        base_total += exponential((double)base[i] - base_top);
+    }
+    for (int64_t i = 0; i < b->elems; i++) {
+        double p = exponential((double)model[i] - top) / total + EPS;
+        double q = exponential((double)base[i] - base_top) / base_total + EPS;
+        sum += p * logarithm(p / q);
+    }
+    return sum;
+}
+
+static double *divergence_of(const struct merge_block *b)
+{
+    return (double *)b->memory + b->first / row(b->job);
+}
+
+/* + 0 turns -0 into 0: they are the same value. */
+static void importances(const struct merge_block *b, float *out)
+{
+    float factor = (float)*divergence_of(b);
+    for (int64_t i = 0; i < b->elems; i++)
+        out[i] = fabsf(b->rows[1][i] - b->rows[0][i]) * factor + 0.0f;
+}
+
+static void reduce(const struct merge_block *b, const void *state, int round,
+                   double (*out)[IG_ROWS_LANES])
+{
+    (void)out;
+    const struct state *s = state;
+    float *importance = b->spare[0];
+    uint32_t *keys = (uint32_t *)(void *)b->spare[1];
+    if (round == 0) *divergence_of(b) = divergence(b);
+    importances(b, importance);
+    merge__keys_of_value(importance, b->elems, keys);
+    if (round == 0) merge__cut_tally_high(keys, b->elems, b->tallies);
+    for (int c = 0; round == 1 && c < CUTS; c++)
+        merge__cut_tally_low(&s->cuts[c], keys, b->elems,
+                             b->tallies + (int64_t)c * MERGE_CUT_TALLIES);
+}
+
+/* The value of the element of that rank: the least that is above the cut. */
+static double value_at(struct merge_cut *cut, const uint64_t *tallies)
+{
+    if (cut->below <= 0) cut->below = 0;
+    uint32_t low = 0;
+    int64_t rest = cut->rest;
+    while (low + 1 < MERGE_CUT_TALLIES && rest >= (int64_t)tallies[low])
+        rest -= (int64_t)tallies[low++];
+    return (double)merge__value_of_key(cut->bucket << 16 | low);
+}
+
+static bool solve(const struct merge_case *job, void *state, int round,
+                  const struct merge_totals *totals, struct ig_err *err)
+{
+    (void)err;
+    struct state *s = state;
+    int64_t n = job->tensor->elems;
+    for (int c = 0; c < CUTS; c++) {
+        if (round == 0) {
+            s->cuts[c].below = (c + 1) * (n - 1) / 4;
+            merge__cut_find_high(&s->cuts[c], n, totals->tallies);
+        } else {
+            s->quartiles[c] =
+                value_at(&s->cuts[c], totals->tallies + (int64_t)c * MERGE_CUT_TALLIES);
+        }
+    }
+    s->threshold = (float)(s->quartiles[1] + FENCE * (s->quartiles[2] - s->quartiles[0]));
+    return true;
+}
+
+static void map(const struct merge_block *b, const void *state, float *out)
+{
+    const struct state *s = state;
+    float *importance = b->spare[0];
+    importances(b, importance);
+    for (int64_t i = 0; i < b->elems; i++)
+        out[i] = importance[i] >= s->threshold ? b->rows[1][i] : b->rows[0][i];
+}
+
+static void trace(const struct merge_case *job, const void *state, struct ig_json_writer *w)
+{
+    (void)job;
+    const struct state *s = state;
+    merge__put_reals(w, "quartiles", s->quartiles, CUTS);
+    merge__put_real(w, "threshold", (double)s->threshold);
+}
+
+const struct merge_method merge__arcee_fusion = {
+    .name = "arcee_fusion",
+    .summary = "the other model's values where they matter most, the base's elsewhere",
+    .source = "mergekit 0.1.5, arcee_fusion",
+    .models_min = 2,
+    .models_max = 2,
+    .base = MERGE_BASE_REQUIRED,
+    .state_bytes = sizeof(struct state),
+    .memory_bytes = memory_bytes,
+    .row = row,
+    .tallies = tallies,
+    .rows = rows,
+    .sums = sums,
+    .reduce = reduce,
+    .solve = solve,
+    .map = map,
+    .trace = trace,
+};
