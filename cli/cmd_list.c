@@ -31,6 +31,22 @@ static void print_row(struct ig_json_writer *w, bool json, const char *name, con
     ig_json_close(w, '}');
 }
 
+static void print_architecture(struct ig_json_writer *w, bool json, const struct ig_arch *arch)
+{
+    if (!json) {
+        printf("%-20s %-5s %s\n", arch->name, arch->runs ? "runs" : "-", arch->summary);
+        return;
+    }
+    ig_json_open(w, '{');
+    ig_json_key(w, "name");
+    ig_json_put_text(w, ig_slice_of(arch->name));
+    ig_json_key(w, "summary");
+    ig_json_put_text(w, ig_slice_of(arch->summary));
+    ig_json_key(w, "runs");
+    ig_json_put_bool(w, arch->runs);
+    ig_json_close(w, '}');
+}
+
 static void print_pairs(struct ig_json_writer *w, bool json, const char *const *pairs)
 {
     for (; pairs[0]; pairs += 2)
@@ -54,7 +70,7 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
         print_pairs(&w, json, ig_eval_task_list());
     } else if (ig_slice_is(subject, "architectures")) {
         for (const struct ig_arch *const *arch = ig_arch_all(); *arch; arch++)
-            print_row(&w, json, (*arch)->name, (*arch)->summary);
+            print_architecture(&w, json, *arch);
     } else {
         const char *near = ig_opt_nearest(subject, subjects);
         ok = ig_err_set(err, IG_ERR_USAGE, "cannot list '%s'%s%s%s", args->subject,

@@ -112,7 +112,7 @@ static bool generate(struct talk *talk, struct ig_slice prompt, bool add_special
         goto done;
     }
     size_t kept = common_prefix(talk, &before, (size_t)ig_session_length(talk->session));
-    ig_session_trim(talk->session, (int64_t)kept);
+    kept = (size_t)ig_session_trim(talk->session, (int64_t)kept);
     talk->prompt_count = talk->ids.count;
     ig_buf_clear(&talk->text);
     ig_stream_free(talk->stream);

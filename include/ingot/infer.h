@@ -45,8 +45,10 @@ IG_MUST_CHECK bool ig_session_new(struct ig_model *model, int64_t context, struc
 void ig_session_free(struct ig_session *session);
 /* Tokens in the cache. */
 int64_t ig_session_length(const struct ig_session *session);
-/* Forgets all but the first `length` tokens. */
-void ig_session_trim(struct ig_session *session, int64_t length);
+/* Forgets all but the first `length` tokens; says how many are left. These may be fewer in a model
+ * with recurrent layers: it can only go back to the end of the last feed of several tokens, or to
+ * the start. */
+int64_t ig_session_trim(struct ig_session *session, int64_t length);
 /* Appends tokens. Afterwards ig_session_logits gives the last token's row. */
 IG_MUST_CHECK bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t count,
                                    struct ig_err *err);

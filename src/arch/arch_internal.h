@@ -5,8 +5,9 @@
 
 /* How a family's config.json differs from the others': what holds where a key is absent. */
 struct arch_family {
-    int64_t head_dim; /* 0: hidden_size / num_attention_heads */
-    int64_t context;  /* max_position_embeddings */
+    int64_t heads, kv_heads, vocab; /* 0: config.json has to say; kv_heads: as many as heads */
+    int64_t head_dim;               /* 0: hidden_size / num_attention_heads */
+    int64_t context;                /* max_position_embeddings */
     double rope_theta;
     double rotary; /* partial_rotary_factor */
     bool tied;
@@ -51,6 +52,10 @@ IG_MUST_CHECK bool arch__read_layers(const struct ig_json *config, unsigned allo
 /* Decoder, layers and RoPE as Qwen's configurations say them. */
 IG_MUST_CHECK bool arch__read_qwen(const struct ig_json *root, const struct arch_family *family,
                                    struct ig_model_shape *out, struct ig_err *err);
+
+/* Gemma 3's text model. */
+IG_MUST_CHECK bool arch__read_gemma3(const struct ig_json *root, struct ig_model_shape *out,
+                                     struct ig_err *err);
 
 /* ---- rope.c ---- */
 /* rope_scaling or rope_parameters, in the forms of transformers 4 and 5. layer_type: the member of

@@ -178,11 +178,11 @@ static bool read_numbers(const struct ig_json *config, const struct arch_family 
     const struct arch_field fields[] = {
         {"num_hidden_layers", &s->layers, 1, IG_LAYERS_MAX, -1},
         {"hidden_size", &s->hidden, 1, ARCH_WIDTH_MAX, -1},
-        {"num_attention_heads", &s->heads, 1, ARCH_HEADS_MAX, -1},
-        {"num_key_value_heads", &s->kv_heads, 1, ARCH_HEADS_MAX, 0},
+        {"num_attention_heads", &s->heads, 1, ARCH_HEADS_MAX, family->heads ? family->heads : -1},
+        {"num_key_value_heads", &s->kv_heads, 1, ARCH_HEADS_MAX, family->kv_heads},
         {"head_dim", &s->head_dim, 2, ARCH_HEAD_MAX, family->head_dim},
         {"intermediate_size", &s->intermediate, 1, ARCH_WIDTH_MAX, family->experts ? 0 : -1},
-        {"vocab_size", &s->vocab, 1, VOCAB_MAX, -1},
+        {"vocab_size", &s->vocab, 1, VOCAB_MAX, family->vocab ? family->vocab : -1},
         {"max_position_embeddings", &s->context, 1, CONTEXT_MAX, family->context},
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)

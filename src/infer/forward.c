@@ -4,9 +4,10 @@
  *     x += after(Wo attend(rope(norm(Wq n)), rope(norm(Wk n)), Wv n))     n = norm(x)
  *     x += after(Wdown (act(Wgate n) * Wup n))                            n = norm(x)
  *
- * where most families have no `after`, some no norms of queries and keys, and some experts (moe.c)
- * in place of the second line. Norms are RMS norms; rotary embedding turns the pairs (j, j + r/2)
- * of the first r elements of a head, as transformers and mlx do. */
+ * where most families have no `after`, some no norms of queries and keys; some have experts (moe.c)
+ * in place of the second line, or a recurrence (deltanet.c) in place of the first. Norms are RMS
+ * norms; rotary embedding turns the pairs (j, j + r/2) of the first r elements of a head, as
+ * transformers and mlx do. */
 #include "infer/infer_internal.h"
 
 #include <math.h>
@@ -99,6 +100,8 @@ static void place_row(const struct rows_job *job, int64_t row)
     float eps = (float)m->norm_eps;
     for (int64_t h = 0; h < m->heads; h++) {
         float *q = s->q + (row * m->heads + h) * dim;
+        if (m->attention_gate) /* [query | gate] of each head */
+            memcpy(q, s->wide + 2 * (row * m->heads + h) * dim, (size_t)dim * sizeof *q);
         if (layer->q_norm) s->model->neural.rms_norm(q, layer->q_norm, dim, eps, q);
         turn(q, angles, half);
     }
@@ -131,14 +134,28 @@ static void activate_row(const struct rows_job *job, int64_t row)
     infer__activate(job->s->model, job->s->gate + row * n, job->s->up + row * n, n);
 }
 
+/* Each head times the sigmoid of its gate. */
+static void gate_row(const struct rows_job *job, int64_t row)
+{
+    const struct ig_session *s = job->s;
+    const struct ig_model_shape *m = &s->model->shape;
+    int64_t dim = m->head_dim;
+    for (int64_t h = row * m->heads; h < (row + 1) * m->heads; h++)
+        for (int64_t j = 0; j < dim; j++)
+            s->attended[h * dim + j] /= 1.0F + expf(-s->wide[(2 * h + 1) * dim + j]);
+}
+
 static void attention(struct ig_session *s, struct rows_job *job, bool exact)
 {
     const struct infer_layer *l = &s->model->layers[job->layer];
-    const struct infer_product qkv[] = {
-        {&l->q, l->q_bias, s->q}, {&l->k, l->k_bias, s->k}, {&l->v, l->v_bias, s->v}};
+    bool gated = s->model->shape.attention_gate;
+    const struct infer_product qkv[] = {{&l->q, l->q_bias, gated ? s->wide : s->q},
+                                        {&l->k, l->k_bias, s->k},
+                                        {&l->v, l->v_bias, s->v}};
     infer__linear(s, qkv, 3, s->normed, job->rows, exact);
     each_row(job, place_row);
     infer__attend(s, job->layer, exact);
+    if (gated) each_row(job, gate_row);
     const struct infer_product o = {&l->o, l->o_bias, s->normed};
     infer__linear(s, &o, 1, s->attended, job->rows, exact);
 }
@@ -159,7 +176,10 @@ static void layer_forward(struct ig_session *s, struct rows_job *job, bool exact
     const struct infer_layer *l = &s->model->layers[job->layer];
     job->weight = l->input_norm;
     each_row(job, norm_row);
-    attention(s, job, exact);
+    if (l->delta)
+        infer__delta_net(s, l, exact);
+    else
+        attention(s, job, exact);
     job->added = s->normed;
     job->after = l->after_attention;
     job->weight = l->post_norm;

@@ -41,6 +41,15 @@ struct infer_experts {
     struct ig_matrix shared_gate;
 };
 
+/* Gated DeltaNet in place of attention. */
+struct infer_delta {
+    struct ig_matrix qkvz, ba, out;
+    const float *conv;    /* channels x conv_kernel: the queries' channels, keys', values' */
+    const float *dt_bias; /* of each value head; so is log_a */
+    const float *log_a;
+    const float *norm; /* linear_value_dim */
+};
+
 struct infer_layer {
     struct ig_matrix q, k, v, o, gate, up, down;
     const float *input_norm, *post_norm, *q_norm, *k_norm; /* q_norm, k_norm may be NULL */
@@ -48,8 +57,9 @@ struct infer_layer {
     const float *q_bias, *k_bias, *v_bias, *o_bias; /* may be NULL */
     const float *gate_bias, *up_bias, *down_bias;
     const struct infer_experts *experts; /* NULL: a dense MLP */
-    int64_t cache;                       /* its number among the layers that attend */
-    int64_t window;                      /* keys that a query sees; INT64_MAX: all */
+    const struct infer_delta *delta;     /* NULL: attention */
+    int64_t cache;  /* its number among the layers that attend, or that have a state */
+    int64_t window; /* keys that a query sees; INT64_MAX: all */
     bool sliding;
 };
 
@@ -71,6 +81,7 @@ struct ig_model {
     const float *final_norm;
     const float *rope[2]; /* inverse frequencies, rotary / 2 of them; [1]: of sliding layers */
     int64_t caches;       /* layers that attend */
+    int64_t states;       /* layers that have a state */
     float norms_plus;     /* what the stored norm weights lack */
     int32_t *eos;
     size_t eos_count;
@@ -86,6 +97,7 @@ struct infer_lane {
     float *stats;   /* 3 x lanes: max, sum, rescale */
     int32_t *last;  /* lanes */
     float *heads;   /* max and sum for each head that shares a key head */
+    float *delta;   /* a key head's q, k and values after the convolution; and scratch */
 };
 
 /* Tokens that lie one after another in the cache. Positions go on from the parent's end. */
@@ -107,6 +119,14 @@ struct infer_batch {
     int64_t rows, part_count;
 };
 
+/* What ig_session_score_spans was asked for. */
+struct infer_tree {
+    const struct ig_span *spans;
+    const struct ig_target *targets;
+    struct ig_scored *out;
+    int64_t span_count, target_count;
+};
+
 struct ig_session {
     struct ig_model *model;
     int64_t context, length, rows_max;
@@ -122,7 +142,13 @@ struct ig_session {
     float *shares;    /* rows_max x experts_used: the weights of the chosen experts */
     int32_t *chosen;  /* and which these are */
     int32_t *entries; /* the same, ordered by expert: row * experts_used + place */
-    int32_t *expert_first;                /* experts + 2: where each begins among the entries */
+    int32_t *expert_first; /* experts + 2: where each begins among the entries */
+    float *wide;           /* rows_max: queries and gates; or q, k, v and z of a DeltaNet */
+    float *wide_ba;        /* rows_max x 2 value heads */
+    float *state;       /* of all recurrent layers: what s->length tokens have left (recurrent.c) */
+    float *marked;      /* the same after mark_length tokens */
+    size_t state_bytes; /* of each; one mapping */
+    int64_t mark_length;
     float *gathered, *expert_out, *mixed; /* rows_max x hidden */
     float *operand;                       /* INFER_MATVEC_ROWS rows for matvec */
     float *packed;                        /* x in tiles, of f32 or narrow */
@@ -167,6 +193,24 @@ void infer__head_scores(struct ig_session *s, const float *x, int64_t rows,
 /* ---- attention.c ---- */
 /* Attends the queries of the batch in one layer; q is rows x heads x head_dim. */
 void infer__attend(struct ig_session *s, int64_t layer, bool exact);
+
+/* ---- deltanet.c ---- */
+/* Floats of one layer's state: its last inputs to the convolution, and a matrix for each value
+ * head. */
+int64_t infer__delta_floats(const struct ig_model_shape *m);
+/* What a recurrent layer gives for s->normed, into s->normed. The batch is one part, which goes on
+ * where the state is; at position 0 it starts anew. */
+void infer__delta_net(struct ig_session *s, const struct infer_layer *layer, bool exact);
+
+/* ---- recurrent.c ---- */
+/* Memory for the states of a model that has some. */
+IG_MUST_CHECK bool infer__make_state(struct ig_session *s, struct ig_err *err);
+void infer__release_state(struct ig_session *s);
+/* Keeps the state as it is after s->length tokens, to come back to. */
+void infer__mark(struct ig_session *s);
+/* ig_session_score_spans for models with a state, which has one sequence: span after span. */
+IG_MUST_CHECK bool infer__score_in_turn(struct ig_session *s, const struct infer_tree *tree,
+                                        struct ig_err *err);
 
 /* ---- moe.c ---- */
 /* What the batch's experts give for s->normed, into s->mixed. */

@@ -46,7 +46,8 @@ static int64_t widest_inner(const struct ig_model_shape *m)
 
 static int64_t widest_row(const struct ig_model_shape *m)
 {
-    return larger(larger(m->hidden, m->heads * m->head_dim), widest_inner(m));
+    int64_t mixed = larger(m->heads * m->head_dim, m->linear_value_heads * m->linear_value_dim);
+    return larger(larger(m->hidden, mixed), widest_inner(m));
 }
 
 static void carve_lane(struct carver *c, const struct ig_session *s, int64_t rows,
@@ -55,6 +56,10 @@ static void carve_lane(struct carver *c, const struct ig_session *s, int64_t row
     const struct ig_model_shape *m = &s->model->shape;
     int64_t lanes = s->model->matmul.lanes, f32 = INFER_FEATURES * (INFER_DEPTH + 16);
     int64_t narrow = (int64_t)(ig_narrow_w_bytes(widest_row(m)) / sizeof(float)) + 1;
+    int64_t delta = 0; /* its q, k, v and scratch */
+    if (m->linear_key_heads > 0)
+        delta = 2 * m->linear_key_dim +
+                (m->linear_value_heads / m->linear_key_heads + 1) * m->linear_value_dim;
     struct infer_lane l = {
         .weights = carve(c, 1, larger(f32, narrow), sizeof(float)),
         .results = carve(c, INFER_FEATURES, rows, sizeof(float)),
@@ -64,6 +69,7 @@ static void carve_lane(struct carver *c, const struct ig_session *s, int64_t row
         .stats = carve(c, 3, lanes, sizeof(float)),
         .last = carve(c, 1, lanes, sizeof(int32_t)),
         .heads = carve(c, 2, m->heads / m->kv_heads, sizeof(float)),
+        .delta = carve(c, 1, delta, sizeof(float)),
     };
     if (lane) *lane = l;
 }
@@ -75,6 +81,8 @@ static void carve_all(struct carver *c, struct ig_session *s)
     int64_t padded = (rows + lanes - 1) / lanes * lanes;
     int64_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
     int64_t widest = widest_row(m), experts = m->experts ? rows : 0;
+    int64_t values = m->linear_value_heads * m->linear_value_dim;
+    int64_t qkvz = 2 * (m->linear_key_heads * m->linear_key_dim + values);
     int64_t blocks = (m->vocab + INFER_FEATURES - 1) / INFER_FEATURES;
     int threads = ig_pool_size(s->model->pool);
     s->x = carve(c, rows, m->hidden, sizeof(float));
@@ -82,7 +90,9 @@ static void carve_all(struct carver *c, struct ig_session *s)
     s->q = carve(c, rows, q, sizeof(float));
     s->k = carve(c, rows, kv, sizeof(float));
     s->v = carve(c, rows, kv, sizeof(float));
-    s->attended = carve(c, rows, q, sizeof(float));
+    s->attended = carve(c, rows, larger(q, values), sizeof(float));
+    s->wide = carve(c, rows, larger(m->attention_gate ? 2 * q : 0, qkvz), sizeof(float));
+    s->wide_ba = carve(c, rows, 2 * m->linear_value_heads, sizeof(float));
     s->gate = carve(c, rows, widest_inner(m), sizeof(float));
     s->up = carve(c, rows, widest_inner(m), sizeof(float));
     s->positions = carve(c, 1, rows, sizeof(int64_t));
@@ -162,7 +172,7 @@ bool ig_session_new(struct ig_model *model, int64_t context, struct ig_session *
     s->model = model;
     s->context = context ? context : model->shape.context;
     s->rows_max = s->context < INFER_ROWS_MAX ? s->context : INFER_ROWS_MAX;
-    if (!make_cache(s, err) || !make_buffers(s, err)) {
+    if (!make_cache(s, err) || !make_buffers(s, err) || !infer__make_state(s, err)) {
         ig_session_free(s);
         return false;
     }
@@ -175,18 +185,13 @@ void ig_session_free(struct ig_session *session)
     if (!session) return;
     if (session->keys) munmap(session->keys, session->cache_bytes);
     if (session->memory) munmap(session->memory, session->memory_bytes);
+    infer__release_state(session);
     free(session);
 }
 
 int64_t ig_session_length(const struct ig_session *session)
 {
     return session->length;
-}
-
-void ig_session_trim(struct ig_session *session, int64_t length)
-{
-    if (length < 0) length = 0;
-    if (length < session->length) session->length = length;
 }
 
 const float *ig_session_logits(const struct ig_session *session)
@@ -248,9 +253,10 @@ bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t c
     struct infer_product head = {&session->model->head, NULL, session->logits};
     infer__linear(session, &head, 1, session->normed + (rows - 1) * m->hidden, 1, false);
     float top = session->model->neural.max(session->logits, m->vocab);
-    if (infer__check_finite((double)top, err)) return true;
-    session->length = before;
-    return false;
+    bool ok = infer__check_finite((double)top, err);
+    if (!ok) ig_session_trim(session, before);
+    if (ok && count > 1) infer__mark(session); /* a prompt's end is worth coming back to */
+    return ok;
 }
 
 /* Scored rows move together to the front of normed; their targets and places with them. */
@@ -299,7 +305,7 @@ bool ig_session_score(struct ig_session *session, const int32_t *tokens, const i
         if (score_batch(session, targets + done, rows, logprobs + done,
                         greedy ? greedy + done : NULL, err))
             continue;
-        session->length = before;
+        ig_session_trim(session, before);
         return false;
     }
     return true;

@@ -173,8 +173,13 @@ bool ig_session_score_spans(struct ig_session *session, const struct ig_span *sp
                           .span_count = (int64_t)span_count,
                           .target_count = (int64_t)target_count};
     bool ok = false;
-    session->length = 0;
+    ig_session_trim(session, 0);
     if (!allocate(&job, err) || !check_spans(&job, err) || !check_targets(&job, err)) goto done;
+    if (session->state) {
+        const struct infer_tree tree = {spans, targets, out, job.span_count, job.target_count};
+        ok = infer__score_in_turn(session, &tree, err);
+        goto done;
+    }
     for (int64_t i = 0, end; i < job.span_count; i = end) {
         for (end = i + 1; end < job.span_count && spans[end].parent >= 0; end++)
             ;

@@ -345,6 +345,42 @@ static bool load_attention(const struct loader *l, struct infer_layer *layer)
                            load_norm(l, "self_attn.k_norm", s->head_dim, &layer->k_norm));
 }
 
+/* The filters of a convolution over time: transformers has [channels, 1, taps], mlx [channels,
+ * taps, 1]; the bytes are the same. */
+static bool load_conv(const struct loader *l, int64_t channels, const float **out)
+{
+    int64_t taps = l->model->shape.conv_kernel;
+    const struct ig_tensor *t = find(l, "linear_attn.conv1d", ".weight");
+    if (!t) return false;
+    if (t->rank != 3 || t->shape[0] != channels || t->elems != channels * taps ||
+        (t->shape[1] != taps && t->shape[2] != taps)) {
+        char want[96];
+        snprintf(want, sizeof want, "%lld x 1 x %lld", (long long)channels, (long long)taps);
+        return wrong_shape(l, t, want);
+    }
+    float *copy = NULL;
+    if (!load_floats(l, t, 0, &copy)) return false;
+    *out = copy;
+    return true;
+}
+
+static bool load_delta(const struct loader *l, struct infer_layer *layer)
+{
+    const struct ig_model_shape *s = &l->model->shape;
+    int64_t keys = s->linear_key_heads * s->linear_key_dim, heads = s->linear_value_heads;
+    int64_t values = heads * s->linear_value_dim;
+    struct infer_delta *d = ig_arena_new(&l->model->arena, sizeof *d);
+    if (!d) return ig_err_nomem(l->err);
+    layer->delta = d;
+    return load_matrix(l, "linear_attn.in_proj_qkvz", 2 * (keys + values), s->hidden, &d->qkvz) &&
+           load_matrix(l, "linear_attn.in_proj_ba", 2 * heads, s->hidden, &d->ba) &&
+           load_matrix(l, "linear_attn.out_proj", s->hidden, values, &d->out) &&
+           load_conv(l, 2 * keys + values, &d->conv) &&
+           load_vector(l, "linear_attn.dt_bias", "", heads, 0, &d->dt_bias) &&
+           load_vector(l, "linear_attn.A_log", "", heads, 0, &d->log_a) &&
+           load_vector(l, "linear_attn.norm", ".weight", s->linear_value_dim, 0, &d->norm);
+}
+
 static bool load_mlp(const struct loader *l, struct infer_layer *layer)
 {
     const struct ig_model_shape *s = &l->model->shape;
@@ -365,8 +401,9 @@ static bool load_layer(const struct loader *l, struct infer_layer *layer)
     unsigned kind = s->layer[l->layer];
     layer->sliding = kind & IG_LAYER_SLIDING;
     layer->window = layer->sliding ? s->window : INT64_MAX;
-    layer->cache = l->model->caches++;
-    if (!load_attention(l, layer)) return false;
+    bool linear = kind & IG_LAYER_LINEAR;
+    layer->cache = linear ? l->model->states++ : l->model->caches++;
+    if (!(linear ? load_delta(l, layer) : load_attention(l, layer))) return false;
     if (!(kind & IG_LAYER_EXPERTS ? load_experts(l, layer) : load_mlp(l, layer))) return false;
     if (!load_norm(l, "input_layernorm", s->hidden, &layer->input_norm)) return false;
     if (!s->norms_after)
@@ -392,6 +429,19 @@ static const char *find_prefix(const struct ig_store *store, const char **head)
     return prefixes[0][0];
 }
 
+/* mlx-lm adds 1 to Qwen3-Next's norms when it turns the filters of its convolutions: files that
+ * have one have the other. */
+static bool norms_are_whole(const struct loader *l)
+{
+    struct loader at = *l;
+    char name[NAME_MAX_BYTES];
+    for (at.layer = 0; at.layer < l->model->shape.layers; at.layer++) {
+        const struct ig_tensor *t = look(&at, "linear_attn.conv1d", ".weight", name);
+        if (t) return t->rank == 3 && t->shape[2] == 1;
+    }
+    return false;
+}
+
 bool infer__load(struct ig_model *model, struct ig_err *err)
 {
     const struct ig_model_shape *s = &model->shape;
@@ -400,7 +450,7 @@ bool infer__load(struct ig_model *model, struct ig_err *err)
     l.prefix = find_prefix(model->store, &head_prefix);
     struct loader root = l;
     root.prefix = head_prefix;
-    model->norms_plus = s->norms_less_one ? 1 : 0;
+    if (s->norms_less_one && !norms_are_whole(&l)) model->norms_plus = 1;
     model->layers = ig_arena_array(&model->arena, (size_t)s->layers, sizeof *model->layers);
     if (!model->layers) return ig_err_nomem(err);
     if (!load_matrix(&l, "embed_tokens", s->vocab, s->hidden, &model->embed) ||

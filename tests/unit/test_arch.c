@@ -187,6 +187,46 @@ static void shape_reads_both_forms_of_rope(void **state)
     assert_int_equal(s.experts, 128);
 }
 
+/* What published files of transformers 4 look like: text_config, few keys, the rest by default. */
+static void shape_knows_what_files_leave_out(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    struct ig_model_shape s;
+    check_ok(read_shape("gemma3",
+                        "{\"model_type\":\"gemma3\",\"text_config\":{\"hidden_size\":2560,"
+                        "\"intermediate_size\":10240,\"num_hidden_layers\":34,\"rope_scaling\":{"
+                        "\"factor\":8.0,\"rope_type\":\"linear\"},\"sliding_window\":1024}}",
+                        &s, &err),
+             &err);
+    assert_int_equal(s.heads, 8);
+    assert_int_equal(s.vocab, 262208);
+    assert_int_equal(s.window, 1024);
+    assert_int_equal(s.layer[4], IG_LAYER_SLIDING);
+    assert_int_equal(s.layer[5], 0);
+    assert_int_equal(s.activation, IG_GELU_TANH);
+    assert_true(s.tied && s.rope.theta == 1e6 && s.rope.factor == 8);
+    assert_true(s.rope_sliding.theta == 1e4 && s.rope_sliding.kind == IG_ROPE_PLAIN);
+    check_ok(read_shape("qwen3_vl",
+                        "{\"model_type\":\"qwen3_vl\",\"tie_word_embeddings\":true,"
+                        "\"text_config\":{" DENSE ",\"rope_theta\":5e6,\"rope_scaling\":{"
+                        "\"mrope_interleaved\":true,\"mrope_section\":[24,20,20],"
+                        "\"rope_type\":\"default\"}}}",
+                        &s, &err),
+             &err);
+    assert_true(s.tied && s.rope.kind == IG_ROPE_PLAIN && s.rope.theta == 5e6);
+    check_ok(read_shape("qwen3_next",
+                        "{" DENSE ",\"num_experts\":8,\"num_experts_per_tok\":2,"
+                        "\"moe_intermediate_size\":32,\"partial_rotary_factor\":0.25,"
+                        "\"head_dim\":256,\"full_attention_interval\":2}",
+                        &s, &err),
+             &err);
+    assert_int_equal(s.rotary, 64);
+    assert_int_equal(s.layer[0], IG_LAYER_LINEAR | IG_LAYER_EXPERTS);
+    assert_int_equal(s.layer[1], IG_LAYER_EXPERTS);
+    assert_int_equal(s.linear_value_heads, 32);
+}
+
 struct bad_config {
     const char *json, *message;
     enum ig_code code;
@@ -236,6 +276,7 @@ int main(void)
         cmocka_unit_test(places_are_as_expected),
         cmocka_unit_test(order_is_the_models),
         cmocka_unit_test(shape_reads_both_forms_of_rope),
+        cmocka_unit_test(shape_knows_what_files_leave_out),
         cmocka_unit_test(shape_refuses_bad_configs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,8 @@
 enum { POSITIONS = 220, STRIDE = 4, VOCAB = 64 };
 #define TOLERANCE 1e-4F
 
-static const char *const families[] = {"qwen3_moe", "llama",    "mistral",
-                                       "qwen2",     "qwen3_vl", "qwen3_vl_moe"};
+static const char *const families[] = {"qwen3_moe", "llama",        "mistral",    "qwen2",
+                                       "qwen3_vl",  "qwen3_vl_moe", "qwen3_next", "gemma3_text"};
 static const char *const recipes[] = {"qx65-hi", "mxfp4"};
 
 static void golden_path(char out[IG_PATH_MAX], const char *family, const char *file)
@@ -121,6 +121,104 @@ static void stacks_are_dequantised(void **state)
     check_ok(ig_dir_remove(scratch, &err), &err);
 }
 
+/* ---- properties ---- */
+
+struct run {
+    struct ig_model *model;
+    struct ig_session *session;
+    int32_t tokens[POSITIONS];
+};
+
+static void run_open(struct run *r, const char *family)
+{
+    char path[IG_PATH_MAX];
+    struct ig_err err = {0};
+    golden_path(path, family, "ids.bin");
+    read_all(path, sizeof r->tokens, r->tokens);
+    golden_path(path, family, NULL);
+    check_ok(ig_model_open(path, 2, &r->model, &err), &err);
+    check_ok(ig_session_new(r->model, 0, &r->session, &err), &err);
+}
+
+static void run_close(struct run *r)
+{
+    ig_session_free(r->session);
+    ig_model_close(r->model);
+}
+
+/* Windows slide over several blocks of keys: all at once as token by token, and scores to the bit
+ * however they are cut. (Against transformers at 700 positions: 1.1e-5.) */
+static void windows_slide_across_blocks(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"mistral", "gemma3_text"};
+    enum { LONG = 700 };
+    static float all[LONG * VOCAB];
+    for (int f = 0; f < 2; f++) {
+        struct run r;
+        struct ig_err err = {0};
+        int32_t tokens[LONG + 1];
+        double whole[LONG], parts[LONG];
+        run_open(&r, names[f]);
+        for (int i = 0; i <= LONG; i++)
+            tokens[i] = (r.tokens[i % POSITIONS] + i / POSITIONS * 5) % VOCAB;
+        check_ok(ig_session_logits_all(r.session, tokens, LONG, all, &err), &err);
+        ig_session_trim(r.session, 0);
+        for (int i = 0; i < LONG; i++) {
+            check_ok(ig_session_feed(r.session, tokens + i, 1, &err), &err);
+            const float *row = ig_session_logits(r.session);
+            for (int v = 0; v < VOCAB; v++)
+                if (!(fabsf(row[v] - all[i * VOCAB + v]) <= TOLERANCE))
+                    fail_msg("%s: row %d, token %d: %.7g, want %.7g", names[f], i, v,
+                             (double)row[v], (double)all[i * VOCAB + v]);
+        }
+        ig_session_trim(r.session, 0);
+        check_ok(ig_session_score(r.session, tokens, tokens + 1, LONG, whole, NULL, &err), &err);
+        ig_session_trim(r.session, 0);
+        static const int cuts[] = {0, 1, 257, 300, 512, 699, LONG};
+        for (int c = 0; c < 6; c++)
+            check_ok(ig_session_score(r.session, tokens + cuts[c], tokens + cuts[c] + 1,
+                                      (size_t)(cuts[c + 1] - cuts[c]), parts + cuts[c], NULL, &err),
+                     &err);
+        for (int i = 0; i < LONG; i++)
+            assert_true(whole[i] == parts[i]);
+        run_close(&r);
+    }
+}
+
+/* A state cannot be cut: the session goes back to the last prompt's end, or to the start. */
+static void a_state_goes_back_to_the_prompt(void **state)
+{
+    (void)state;
+    struct run r;
+    struct ig_err err = {0};
+    float want[VOCAB];
+    run_open(&r, "qwen3_next");
+    check_ok(ig_session_feed(r.session, r.tokens, 100, &err), &err);
+    for (int i = 100; i < 105; i++)
+        check_ok(ig_session_feed(r.session, r.tokens + i, 1, &err), &err);
+    memcpy(want, ig_session_logits(r.session), sizeof want);
+    assert_int_equal(ig_session_trim(r.session, 200), 105);
+    for (int times = 0; times < 2; times++) {
+        assert_int_equal(ig_session_trim(r.session, 103), 100);
+        for (int i = 100; i < 105; i++)
+            check_ok(ig_session_feed(r.session, r.tokens + i, 1, &err), &err);
+        assert_memory_equal(want, ig_session_logits(r.session), sizeof want);
+    }
+    assert_int_equal(ig_session_trim(r.session, 99), 0);
+    assert_int_equal(ig_session_length(r.session), 0);
+    check_ok(ig_session_feed(r.session, r.tokens, 100, &err), &err);
+    for (int i = 100; i < 105; i++)
+        check_ok(ig_session_feed(r.session, r.tokens + i, 1, &err), &err);
+    assert_memory_equal(want, ig_session_logits(r.session), sizeof want);
+    run_close(&r);
+    /* A cache can be cut anywhere. */
+    run_open(&r, "llama");
+    check_ok(ig_session_feed(r.session, r.tokens, 100, &err), &err);
+    assert_int_equal(ig_session_trim(r.session, 99), 99);
+    run_close(&r);
+}
+
 /* ---- what does not fit ---- */
 
 struct broken {
@@ -182,6 +280,27 @@ static void what_does_not_fit_is_named(void **state)
          "'sliding_window' is -7, outside 1 to"},
         {"qwen2", "config.json", "\"sliding_attention\"", "\"chunked_attention\"",
          IG_ERR_UNSUPPORTED, "layer_types[1] is 'chunked_attention'"},
+        {"qwen3_next", "config.json", "\"linear_num_value_heads\": 4",
+         "\"linear_num_value_heads\": 5", IG_ERR_DATA,
+         "5 linear value heads cannot share 2 key heads"},
+        {"qwen3_next", "config.json", "\"linear_value_head_dim\": 16",
+         "\"linear_value_head_dim\": 32", IG_ERR_DATA,
+         "'model.layers.0.linear_attn.in_proj_qkvz.weight' is BF16 160 x 64; config.json makes it "
+         "288 x 64"},
+        {"qwen3_next", "config.json", "\"linear_conv_kernel_dim\": 4",
+         "\"linear_conv_kernel_dim\": 3", IG_ERR_DATA,
+         "'model.layers.0.linear_attn.conv1d.weight' is BF16 96 x 1 x 4; config.json makes it 96 x "
+         "1 x 3"},
+        {"qwen3_next", "model.safetensors", "linear_attn.A_log", "linear_attn.B_log", IG_ERR_DATA,
+         "tensor 'model.layers.0.linear_attn.A_log' is missing"},
+        {"qwen3_next", "model.safetensors", "mlp.shared_expert_gate", "mlp.shared_expert_gale",
+         IG_ERR_DATA, "tensor 'model.layers.2.mlp.shared_expert_gate.weight' is missing"},
+        {"gemma3_text", "config.json", "\"final_logit_softcapping\": null",
+         "\"final_logit_softcapping\": 30.0", IG_ERR_UNSUPPORTED,
+         "'final_logit_softcapping' is not supported"},
+        {"gemma3_text", "model.safetensors", "0.pre_feedforward_layernorm",
+         "0.pro_feedforward_layernorm", IG_ERR_DATA,
+         "tensor 'model.layers.0.pre_feedforward_layernorm.weight' is missing"},
         {"llama", "config.json", "\"hidden_act\": \"silu\"", "\"hidden_act\": \"relu\"",
          IG_ERR_UNSUPPORTED, "hidden_act 'relu' is not supported"},
     };
@@ -205,6 +324,8 @@ int main(void)
         cmocka_unit_test(quantised_logits_are_those_of_transformers),
         cmocka_unit_test(rope_can_be_that_of_mlx),
         cmocka_unit_test(stacks_are_dequantised),
+        cmocka_unit_test(windows_slide_across_blocks),
+        cmocka_unit_test(a_state_goes_back_to_the_prompt),
         cmocka_unit_test(what_does_not_fit_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,8 +16,9 @@
 enum { POSITIONS = 220, PROMPT = 150, NEW = 40, VOCAB = 64 };
 #define TOLERANCE 1e-4 /* what is asked for; 1e-5 is what is seen */
 
-static const char *const folders[] = {"plain",   "mixed", "qwen3_moe", "llama",
-                                      "mistral", "qwen2", "qwen3_vl",  "qwen3_vl_moe"};
+static const char *const folders[] = {"plain",      "mixed",      "qwen3_moe", "llama",
+                                      "mistral",    "qwen2",      "qwen3_vl",  "qwen3_vl_moe",
+                                      "qwen3_next", "gemma3_text"};
 
 struct golden {
     char dir[IG_PATH_MAX];

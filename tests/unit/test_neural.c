@@ -152,12 +152,44 @@ static void softmax_goes_from_block_to_block(void **state)
     each_isa(check_softmax);
 }
 
+/* To the bit: no instruction set sums values with each other. */
+static void check_delta(const struct ig_neural_ops *ref, const struct ig_neural_ops *ops)
+{
+    enum { KEYS = 24, VALUES = 37 };
+    float state[2][KEYS * VALUES], q[KEYS], k[KEYS], v[VALUES], out[2][VALUES], scratch[VALUES];
+    fill(state[0], KEYS * VALUES, 2);
+    memcpy(state[1], state[0], sizeof state[0]);
+    for (int step = 0; step < 3; step++) {
+        fill(q, KEYS, 1);
+        fill(k, KEYS, 1);
+        fill(v, VALUES, 3);
+        for (int i = 0; i < 2; i++)
+            (i ? ops : ref)
+                ->delta(&(struct ig_delta){state[i], KEYS, VALUES, q, k, v, 0.75F, 0.25F, scratch,
+                                           out[i]});
+        assert_memory_equal(out[0], out[1], sizeof out[0]);
+        assert_memory_equal(state[0], state[1], sizeof state[0]);
+    }
+    /* What was written at k is read at k: decay 1, beta 1, k of length 1. */
+    memset(k, 0, sizeof k);
+    k[3] = 1;
+    ops->delta(&(struct ig_delta){state[0], KEYS, VALUES, k, k, v, 1, 1, scratch, out[0]});
+    check_near("delta", out[0], v, VALUES, 0, 1e-6F);
+}
+
+static void delta_is_the_same_everywhere(void **state)
+{
+    (void)state;
+    each_isa(check_delta);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_slot_is_ref_on_every_isa),
         cmocka_unit_test(exponentials_are_right_at_the_ends),
         cmocka_unit_test(softmax_goes_from_block_to_block),
+        cmocka_unit_test(delta_is_the_same_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

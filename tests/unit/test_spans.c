@@ -24,13 +24,13 @@ struct run {
 
 static void each(void (*check)(const struct golden *g, struct run *r))
 {
-    static const char *const folders[] = {"plain", "mixed"};
+    static const char *const folders[] = {"plain", "mixed", "mistral", "qwen3_next"};
     const char *tests = getenv("INGOT_TESTS");
     struct ig_err err = {0};
     for (int isa = 0; isa < IG_ISA_COUNT; isa++) {
         if (!ig_isa_available((enum ig_isa)isa)) continue;
         setenv("IG_KERNELS", ig_isa_name((enum ig_isa)isa), 1);
-        for (int f = 0; f < 2; f++) {
+        for (size_t f = 0; f < sizeof folders / sizeof *folders; f++) {
             struct golden g = {0};
             struct run r;
             snprintf(g.dir, sizeof g.dir, "%s/golden/infer/%s", tests ? tests : "tests",

@@ -37,6 +37,7 @@ VISION = dict(depth=1, hidden_size=16, intermediate_size=16, num_heads=2, out_hi
               num_position_embeddings=16, deepstack_visual_indexes=[0], patch_size=2,
               temporal_patch_size=1)
 PLAIN = {**TINY, "initializer_range": 0.15}  # without norms of q and k, scores grow
+LONG = {**PLAIN, "max_position_embeddings": 1024}  # for windows that slide across blocks of keys
 MROPE = {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True,
          "rope_theta": 5000.0}
 
@@ -57,7 +58,7 @@ FAMILIES = {
     "llama": lambda t: t.LlamaConfig(**PLAIN, mlp_bias=True, attention_bias=True, rope_parameters={
         "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 64, "rope_theta": 5000.0}),
-    "mistral": lambda t: t.MistralConfig(**PLAIN, sliding_window=37, rope_parameters={
+    "mistral": lambda t: t.MistralConfig(**LONG, sliding_window=37, rope_parameters={
         "rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}),
     "qwen2": lambda t: t.Qwen2Config(**{**PLAIN, "tie_word_embeddings": True, "head_dim": 32},
                                      use_sliding_window=True, sliding_window=50,
@@ -65,6 +66,19 @@ FAMILIES = {
     "qwen3_vl": lambda t: vision(t.Qwen3VLConfig),
     "qwen3_vl_moe": lambda t: vision(t.Qwen3VLMoeConfig, **{**MOE, "num_experts": 3,
                                                                    "moe_intermediate_size": 64}),
+    "qwen3_next": lambda t: t.Qwen3NextConfig(
+        **{**TINY, **MOE, "num_experts": 4, "num_experts_per_tok": 2, "num_hidden_layers": 3,
+           "mlp_only_layers": [0, 1], "intermediate_size": 32, "initializer_range": 0.15},
+        shared_expert_intermediate_size=32, linear_num_key_heads=2, linear_num_value_heads=4,
+        linear_key_head_dim=8, linear_value_head_dim=16, full_attention_interval=3,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0,
+                         "partial_rotary_factor": 0.25}),
+    "gemma3_text": lambda t: t.Gemma3TextConfig(
+        **{**LONG, "initializer_range": 0.25, "num_hidden_layers": 3,
+           "tie_word_embeddings": True}, query_pre_attn_scalar=24,
+        sliding_window=37, sliding_window_pattern=3, rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0}}),
 }
 # What mlx-lm computes otherwise on purpose: RoPE of qwen3_moe is never scaled, Mistral and Qwen2
 # never slide.
@@ -129,6 +143,7 @@ def into(model, state):
     """mlx's names and shapes to those of transformers in memory."""
     own = dict(model.named_parameters())
     left = set(own)
+    whole_norms = any(k.endswith("conv1d.weight") and v.shape[2] == 1 for k, v in state.items())
     for name, value in state.items():
         name = name.replace("language_model.model.", "model.language_model.")
         name = name.replace("language_model.lm_head", "lm_head")
@@ -147,6 +162,8 @@ def into(model, state):
             else:
                 target = own[name]
                 left.discard(name)
+            if name.endswith("norm.weight") and "linear_attn" not in name and whole_norms:
+                value = value - 1
             if ".mlp.experts." in name:
                 value = value.transpose(1, 2)
             target.copy_(value.reshape(target.shape))
@@ -158,9 +175,17 @@ def older(config):
     """What mlx-lm does not find in a config.json of transformers 5."""
     more = {}
     rope = config.get("rope_parameters")
+    if rope and "full_attention" in rope:  # Gemma 3
+        more["rope_scaling"] = rope["full_attention"]
+        more["rope_theta"] = rope["full_attention"]["rope_theta"]
+        more["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        more["sliding_window_pattern"] = config["layer_types"].index("full_attention") + 1
     if rope and "rope_theta" in rope:
         more["rope_theta"] = rope["rope_theta"]
         more["rope_scaling"] = None if rope["rope_type"] == "default" else rope
+    if rope and "partial_rotary_factor" in rope:  # Qwen3-Next
+        more["partial_rotary_factor"] = rope["partial_rotary_factor"]
+        more["full_attention_interval"] = config["layer_types"].index("full_attention") + 1
     if "num_local_experts" in config:
         more["num_experts"] = config["num_local_experts"]
         more["norm_topk_prob"] = config.get("norm_topk_prob", True)

@@ -20,6 +20,15 @@ struct ig_softmax {
     float *max, *sum, *rescale;
 };
 
+/* One token through the state of one head of a recurrent layer; see delta.h. */
+struct ig_delta {
+    float *state; /* keys x values */
+    int64_t keys, values;
+    const float *q, *k, *v;
+    float decay, beta;
+    float *scratch, *out; /* values */
+};
+
 struct ig_neural_ops {
     /* out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]; out may be x. */
     void (*rms_norm)(const float *x, const float *weight, int64_t n, float eps, float *out);
@@ -35,6 +44,7 @@ struct ig_neural_ops {
     /* The largest; NaN when there is one. n > 0. */
     float (*max)(const float *x, int64_t n);
     void (*softmax_lanes)(const struct ig_softmax *job);
+    void (*delta)(const struct ig_delta *job);
 };
 
 void ig_neural_ref(struct ig_neural_ops *ops);

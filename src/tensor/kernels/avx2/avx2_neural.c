@@ -2,7 +2,7 @@
  * avx2 neural — exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2) / 2, exp(r) by its Taylor
  * series to r^7 (next term: 5e-9 relative). Below -87 the result is 0 (it would be subnormal),
  * above 88.4 infinity; the order of operands lets NaN through. */
-#include "tensor/kernels/neural.h"
+#include "tensor/kernels/delta.h"
 
 #include <immintrin.h>
 #include <math.h>
@@ -163,7 +163,13 @@ static void softmax_lanes(const struct ig_softmax *s)
     }
 }
 
+static void delta(const struct ig_delta *job)
+{
+    delta_step(job);
+}
+
 void ig_neural_avx2(struct ig_neural_ops *ops)
 {
-    *ops = (struct ig_neural_ops){rms_norm, silu_mul, dots, mix, exp_sum, max_of, softmax_lanes};
+    *ops = (struct ig_neural_ops){rms_norm, silu_mul, dots,          mix,
+                                  exp_sum,  max_of,   softmax_lanes, delta};
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * ref neural — the truth in plain C: sums in f64, exponentials by libm. */
-#include "tensor/kernels/neural.h"
+#include "tensor/kernels/delta.h"
 
 #include <math.h>
 
@@ -74,7 +74,13 @@ static void softmax_lanes(const struct ig_softmax *s)
     }
 }
 
+static void delta(const struct ig_delta *job)
+{
+    delta_step(job);
+}
+
 void ig_neural_ref(struct ig_neural_ops *ops)
 {
-    *ops = (struct ig_neural_ops){rms_norm, silu_mul, dots, mix, exp_sum, max_of, softmax_lanes};
+    *ops = (struct ig_neural_ops){rms_norm, silu_mul, dots,          mix,
+                                  exp_sum,  max_of,   softmax_lanes, delta};
 }
