@@ -96,10 +96,7 @@ static bool read_token(char token[TOKEN_MAX], struct ig_err *err)
     if (off && strcmp(off, "0") != 0) return true;
     if (!set) {
         const char *file = hub__variable("HF_TOKEN_PATH");
-        if (file)
-            snprintf(path, sizeof path, "%s", file);
-        else if (!hub__home("token", path, err))
-            return false;
+        if (!(file ? hub__expand(file, path, err) : hub__home("token", path, err))) return false;
         if (!ig_path_exists(path)) return true;
         if (!ig_file_read(path, TOKEN_MAX, &text, err)) return false;
         set = text.data;
@@ -415,7 +412,8 @@ static enum hub_outcome follow(struct hub_http *http, const struct hub_call *cal
         if (outcome != HUB_DONE) return outcome;
         if (is_redirect(answer->status))
             curl_easy_getinfo(http->easy, CURLINFO_REDIRECT_URL, &next);
-        bool stay = call->head && next && origin_of(next, origin) && strcmp(origin, http->origin);
+        bool stay =
+            call->head && next && origin_of(next, origin) && strcmp(origin, http->origin) != 0;
         if (answer->status / 100 == 2 || stay) return HUB_DONE;
         if (!next) return hub__refusal(http->id, http->endpoint, http->has_token, answer, err);
         char *copy = strdup(next);

@@ -33,6 +33,8 @@ bool hub__is_commit(const char *text);
 /* A variable that is set and not empty, or NULL. */
 const char *hub__variable(const char *name);
 bool hub__is_offline(void);
+/* A path as huggingface_hub reads it from a variable: with ~ and $NAME. */
+IG_MUST_CHECK bool hub__expand(const char *text, char out[IG_PATH_MAX], struct ig_err *err);
 /* The cache's folder. */
 IG_MUST_CHECK bool hub__cache(char out[IG_PATH_MAX], struct ig_err *err);
 /* $HF_HOME/name. */

@@ -121,7 +121,7 @@ bool hub__is_offline(void)
 }
 
 /* A leading ~, $NAME and ${NAME}; what is not set stays as it is, as Python's expandvars has it. */
-static bool expand(const char *text, char out[IG_PATH_MAX], struct ig_err *err)
+bool hub__expand(const char *text, char out[IG_PATH_MAX], struct ig_err *err)
 {
     struct ig_buf path = {.len_max = IG_PATH_MAX};
     const char *home = getenv("HOME");
@@ -156,8 +156,8 @@ bool hub__home(const char *name, char out[IG_PATH_MAX], struct ig_err *err)
 {
     char home[IG_PATH_MAX];
     const char *set = hub__variable("HF_HOME"), *xdg = hub__variable("XDG_CACHE_HOME");
-    if (set) return expand(set, home, err) && ig_path_join(out, home, name, err);
-    return expand(xdg ? xdg : "~/.cache", home, err) &&
+    if (set) return hub__expand(set, home, err) && ig_path_join(out, home, name, err);
+    return hub__expand(xdg ? xdg : "~/.cache", home, err) &&
            ig_path_join(out, home, "huggingface", err) &&
            snprintf(home, sizeof home, "%s", out) > 0 && ig_path_join(out, home, name, err);
 }
@@ -166,7 +166,7 @@ bool hub__cache(char out[IG_PATH_MAX], struct ig_err *err)
 {
     const char *set = hub__variable("HF_HUB_CACHE");
     if (!set) set = hub__variable("HUGGINGFACE_HUB_CACHE");
-    return set ? expand(set, out, err) : hub__home("hub", out, err);
+    return set ? hub__expand(set, out, err) : hub__home("hub", out, err);
 }
 
 /* ---- folders ---- */

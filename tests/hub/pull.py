@@ -186,6 +186,7 @@ class Access(Case):
         home.mkdir()
         (home / "token").write_text("hf_good\n")
         self.assertEqual(self.pull(HF_HOME=str(home))[0]["files_fetched"], 0)
+        self.assertEqual(self.pull(HF_TOKEN_PATH="~/home/token")[0]["files_fetched"], 0)
         self.refused(says="does not take the token", HF_TOKEN="hf_bad")
         self.ingot("pull", "org/name", code=2, HF_TOKEN="hf good")
 
