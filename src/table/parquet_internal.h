@@ -6,6 +6,7 @@
  *
  * Numbers of enums are the format's: parquet.thrift of apache/parquet-format 2.11. */
 #pragma once
+#include "table/delta.h"
 #include "table/hybrid.h"
 #include "table/table_internal.h"
 
@@ -87,7 +88,7 @@ struct pq_value {
     struct ig_slice text; /* BYTE_ARRAY */
     uint64_t bits;        /* all others, as stored */
 };
-enum pq_encoding { PQ_PLAIN, PQ_DICTIONARY, PQ_RLE };
+enum pq_encoding { PQ_PLAIN, PQ_DICTIONARY, PQ_RLE, PQ_DELTA, PQ_LENGTHS, PQ_PREFIXES, PQ_SPLIT };
 struct pq_cursor {
     const struct pq_node *leaf;
     struct table_budget *budget;
@@ -98,7 +99,10 @@ struct pq_cursor {
     struct table_hybrid def, rep, codes;
     enum pq_encoding encoding;
     struct ig_slice plain;
-    unsigned bit; /* of the first byte of plain, for booleans */
+    unsigned bit;                       /* of the first byte of plain, for booleans */
+    struct table_delta delta, prefixes; /* numbers or lengths; lengths of what is taken over */
+    struct ig_buf last;                 /* the value before, for PQ_PREFIXES */
+    size_t split_at, split_count;       /* next value of PQ_SPLIT, how many */
     void *page, *dictionary_bytes;
     struct pq_value *dictionary;
     size_t dictionary_count;

@@ -6,17 +6,24 @@
  *
  * Levels are a hybrid of the width that the highest level needs, and absent where that is 0. Values
  * stand for entries of the highest definition level only: PLAIN, or codes of a dictionary (a byte
- * that says their width, then a hybrid), or for booleans a hybrid of width 1 behind its u32 length.
- * Source: parquet.thrift and Encodings.md of apache/parquet-format 2.11. */
+ * that says their width, then a hybrid), or for booleans a hybrid of width 1 behind its u32 length;
+ * or DELTA_BINARY_PACKED       integers: delta.h DELTA_LENGTH_BYTE_ARRAY   lengths as such | the
+ * texts DELTA_BYTE_ARRAY          bytes taken over from the text before, as such | the rest as the
+ * last BYTE_STREAM_SPLIT         all first bytes | all second bytes | ... Source: parquet.thrift
+ * and Encodings.md of apache/parquet-format 2.11. */
 #include "table/parquet_internal.h"
 
 #include <stdlib.h>
 
-enum {
+enum encoding {
     ENCODING_PLAIN = 0,
     ENCODING_PLAIN_DICTIONARY = 2,
     ENCODING_RLE = 3,
-    ENCODING_RLE_DICTIONARY = 8
+    ENCODING_DELTA = 5,
+    ENCODING_DELTA_LENGTH = 6,
+    ENCODING_DELTA_BYTES = 7,
+    ENCODING_RLE_DICTIONARY = 8,
+    ENCODING_SPLIT = 9,
 };
 
 static const char *encoding_name(int64_t encoding)
@@ -49,14 +56,19 @@ static bool cut_counted(struct ig_slice *rest, struct ig_slice *out)
     return cut(rest, 4, &length) && cut(rest, table__u32(table__bytes(length)), out);
 }
 
+static bool is_wide(enum pq_type type)
+{
+    return type == PQ_INT64 || type == PQ_DOUBLE;
+}
+
 /* The next value of PLAIN, but for booleans. */
 static bool plain_value(struct ig_slice *rest, enum pq_type type, struct pq_value *out)
 {
     struct ig_slice bytes;
     if (type == PQ_BYTES) return cut_counted(rest, &out->text);
-    bool is_wide = type == PQ_INT64 || type == PQ_DOUBLE;
-    if (!cut(rest, is_wide ? 8 : 4, &bytes)) return false;
-    out->bits = is_wide ? table__u64(table__bytes(bytes)) : table__u32(table__bytes(bytes));
+    bool wide = is_wide(type);
+    if (!cut(rest, wide ? 8 : 4, &bytes)) return false;
+    out->bits = wide ? table__u64(table__bytes(bytes)) : table__u32(table__bytes(bytes));
     return true;
 }
 
@@ -83,6 +95,7 @@ static void release_dictionary(struct pq_cursor *c)
 
 void pq_cursor_release(struct pq_cursor *c)
 {
+    ig_buf_release(&c->last);
     free(c->page);
     c->page = NULL;
     release_dictionary(c);
@@ -186,26 +199,8 @@ static bool start_v2(struct pq_cursor *c, const struct pq_page *page, struct ig_
     return true;
 }
 
-/* How the values in c->plain are to be read. */
-static bool start_values(struct pq_cursor *c, const struct pq_page *page, struct ig_err *err)
+static bool start_codes(struct pq_cursor *c, struct ig_err *err)
 {
-    struct ig_slice codes;
-    c->bit = 0;
-    if (page->encoding == ENCODING_PLAIN) {
-        c->encoding = PQ_PLAIN;
-        return true;
-    }
-    if (page->encoding == ENCODING_RLE && c->leaf->type == PQ_BOOLEAN) {
-        c->encoding = PQ_RLE;
-        if (!cut_counted(&c->plain, &codes))
-            return ig_err_set(err, IG_ERR_DATA, "the booleans of a page exceed it");
-        c->codes = table__hybrid(codes, 1);
-        return true;
-    }
-    if (page->encoding != ENCODING_PLAIN_DICTIONARY && page->encoding != ENCODING_RLE_DICTIONARY)
-        return ig_err_set(err, IG_ERR_UNSUPPORTED,
-                          "its values are %s; PLAIN and dictionaries are read",
-                          encoding_name(page->encoding));
     if (!c->has_dictionary)
         return ig_err_set(err, IG_ERR_DATA, "a page needs a dictionary, and there is none");
     unsigned width = c->plain.len ? (unsigned char)*c->plain.ptr : 0;
@@ -215,6 +210,63 @@ static bool start_values(struct pq_cursor *c, const struct pq_page *page, struct
     c->codes = table__hybrid(
         c->plain.len ? ig_slice_make(c->plain.ptr + 1, c->plain.len - 1) : c->plain, width);
     return true;
+}
+
+/* The encodings that stand in for PLAIN where a column's type allows. */
+static bool start_packed(struct pq_cursor *c, int64_t encoding, struct ig_err *err)
+{
+    struct ig_slice codes;
+    bool ok = true;
+    switch (encoding) {
+    case ENCODING_RLE:
+        c->encoding = PQ_RLE;
+        ok = cut_counted(&c->plain, &codes);
+        if (ok) c->codes = table__hybrid(codes, 1);
+        break;
+    case ENCODING_DELTA:
+        c->encoding = PQ_DELTA;
+        ok = table__delta_open(c->plain, &c->delta);
+        break;
+    case ENCODING_DELTA_BYTES:
+        c->encoding = PQ_PREFIXES;
+        ig_buf_clear(&c->last);
+        ok = table__delta_open(c->plain, &c->prefixes) &&
+             table__delta_end(c->prefixes, &c->plain) && table__delta_open(c->plain, &c->delta) &&
+             table__delta_end(c->delta, &c->plain);
+        break;
+    case ENCODING_DELTA_LENGTH:
+        c->encoding = PQ_LENGTHS;
+        ok = table__delta_open(c->plain, &c->delta) && table__delta_end(c->delta, &c->plain);
+        break;
+    default:
+        c->encoding = PQ_SPLIT;
+        c->split_at = 0;
+        c->split_count = c->plain.len / (is_wide(c->leaf->type) ? 8 : 4);
+    }
+    return ok ||
+           ig_err_set(err, IG_ERR_DATA, "the values of a page are no %s", encoding_name(encoding));
+}
+
+/* How the values in c->plain are to be read. */
+static bool start_values(struct pq_cursor *c, const struct pq_page *page, struct ig_err *err)
+{
+    enum pq_type type = c->leaf->type;
+    bool integer = type == PQ_INT32 || type == PQ_INT64, fits = false;
+    c->bit = 0;
+    switch (page->encoding) {
+    case ENCODING_PLAIN: c->encoding = PQ_PLAIN; return true;
+    case ENCODING_PLAIN_DICTIONARY:
+    case ENCODING_RLE_DICTIONARY: return start_codes(c, err);
+    case ENCODING_RLE: fits = type == PQ_BOOLEAN; break;
+    case ENCODING_DELTA: fits = integer; break;
+    case ENCODING_DELTA_LENGTH:
+    case ENCODING_DELTA_BYTES: fits = type == PQ_BYTES; break;
+    case ENCODING_SPLIT: fits = integer || type == PQ_FLOAT || type == PQ_DOUBLE; break;
+    default: break;
+    }
+    if (fits) return start_packed(c, page->encoding, err);
+    return ig_err_set(err, IG_ERR_UNSUPPORTED, "its values are %s, which is not read for its type",
+                      encoding_name(page->encoding));
 }
 
 /* Reads the next page, whatever it is. */
@@ -279,6 +331,36 @@ static bool plain_bool(struct pq_cursor *c, struct pq_value *out)
     return true;
 }
 
+/* The next text of PQ_LENGTHS. */
+static bool counted_text(struct pq_cursor *c, struct ig_slice *out)
+{
+    uint64_t bytes;
+    return table__delta_next(&c->delta, &bytes) && cut(&c->plain, bytes, out);
+}
+
+static bool prefixed_text(struct pq_cursor *c, struct ig_slice *out)
+{
+    uint64_t prefix;
+    struct ig_slice suffix;
+    if (!table__delta_next(&c->prefixes, &prefix) || prefix > c->last.len ||
+        !counted_text(c, &suffix))
+        return false;
+    c->last.len = (size_t)prefix;
+    ig_buf_slice(&c->last, suffix);
+    *out = ig_buf_view(&c->last);
+    return !c->last.failed;
+}
+
+static bool split_value(struct pq_cursor *c, uint64_t *out)
+{
+    size_t width = is_wide(c->leaf->type) ? 8 : 4;
+    if (c->split_at == c->split_count) return false;
+    for (size_t i = 0; i < width; i++)
+        *out |= (uint64_t)(unsigned char)c->plain.ptr[i * c->split_count + c->split_at] << 8 * i;
+    c->split_at++;
+    return true;
+}
+
 bool pq_cursor_value(struct pq_cursor *c, struct pq_value *out, struct ig_err *err)
 {
     uint32_t code = 0;
@@ -293,6 +375,10 @@ bool pq_cursor_value(struct pq_cursor *c, struct pq_value *out, struct ig_err *e
         ok = table__hybrid_next(&c->codes, &code);
         out->bits = code;
         break;
+    case PQ_DELTA: ok = table__delta_next(&c->delta, &out->bits); break;
+    case PQ_LENGTHS: ok = counted_text(c, &out->text); break;
+    case PQ_PREFIXES: ok = prefixed_text(c, &out->text); break;
+    case PQ_SPLIT: ok = split_value(c, &out->bits); break;
     case PQ_DICTIONARY:
         ok = table__hybrid_next(&c->codes, &code);
         if (ok && code >= c->dictionary_count)

@@ -45,9 +45,10 @@ static struct ig_buf read_rows(const char *path)
 
 static void mixed_files_have_the_rows_that_pyarrow_reads(void **state)
 {
-    static const char *const names[] = {"mixed_0.parquet",    "mixed_1.parquet", "mixed_2.parquet",
-                                        "mixed_3.parquet",    "mixed_4.parquet", "mixed_5.parquet",
-                                        "mixed_stream.arrow", "mixed_file.arrow"};
+    static const char *const names[] = {
+        "mixed_0.parquet", "mixed_1.parquet",    "mixed_2.parquet",
+        "mixed_3.parquet", "mixed_4.parquet",    "mixed_5.parquet",
+        "mixed_6.parquet", "mixed_stream.arrow", "mixed_file.arrow"};
     (void)state;
     struct ig_err err;
     struct ig_buf want = {0};
