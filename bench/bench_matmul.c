@@ -75,7 +75,7 @@ static void run_narrow_tile(const struct bench *b)
 
 static void run_pack_w(const struct bench *b)
 {
-    b->narrow.pack_w(&b->w, 0, IG_NARROW_FEATURES, b->packed_w);
+    b->narrow.pack_w(b->narrow_tile.kind, &b->w, 0, IG_NARROW_FEATURES, b->packed_w);
 }
 
 static void run_pack_x(const struct bench *b)
@@ -112,21 +112,22 @@ static float *floats(size_t count)
     return p;
 }
 
-static void bench_narrow(struct bench *b, enum ig_isa isa, const char *format)
+static void bench_narrow(struct bench *b, enum ig_isa isa, enum ig_narrow kind, const char *format)
 {
     const double block = (double)IG_NARROW_FEATURES * COLS, elements = (double)ROWS * COLS;
-    enum ig_narrow kind = ig_narrow_kind(&b->w);
-    if (kind == IG_NARROW_NONE || !(kind == IG_NARROW_INT8 ? b->narrow.int8 : b->narrow.bf16))
-        return;
+    const bool bytes = kind == IG_NARROW_INT8;
+    char what[48];
+    if (!ig_narrow_can(&b->w, kind) || !(bytes ? b->narrow.int8 : b->narrow.bf16)) return;
+    snprintf(what, sizeof what, "%s as %s", format, bytes ? "int8" : "bf16");
     b->narrow_tile = (struct ig_narrow_tile){kind,       b->packed_x, b->packed_w,
                                              b->out,     COLS,        IG_NARROW_FEATURES,
                                              b->w.group, TILE_ROWS,   IG_NARROW_FEATURES};
-    measure(b, isa, "narrow pack_x", format, (double)IG_NARROW_ROWS * COLS, 0, run_pack_x);
-    measure(b, isa, "narrow pack_w", format, block, 0, run_pack_w);
-    measure(b, isa, "narrow tile", format, block, 2 * block * TILE_ROWS, run_narrow_tile);
-    if (kind != IG_NARROW_INT8) return;
+    measure(b, isa, "narrow pack_x", what, (double)IG_NARROW_ROWS * COLS, 0, run_pack_x);
+    measure(b, isa, "narrow pack_w", what, block, 0, run_pack_w);
+    measure(b, isa, "narrow tile", what, block, 2 * block * TILE_ROWS, run_narrow_tile);
+    if (!bytes) return;
     b->narrow.prepare(&b->w, b->x, b->operand);
-    measure(b, isa, "narrow matvec", format, elements, 2 * elements, run_narrow_matvec);
+    measure(b, isa, "narrow matvec", what, elements, 2 * elements, run_narrow_matvec);
 }
 
 static void bench_isa(struct bench *b, enum ig_isa isa)
@@ -142,7 +143,8 @@ static void bench_isa(struct bench *b, enum ig_isa isa)
         measure(b, isa, "prepare", formats[f].name, COLS, 0, run_prepare);
         measure(b, isa, "matvec", formats[f].name, elements, 2 * elements, run_matvec);
         measure(b, isa, "unpack", formats[f].name, elements, 0, run_unpack);
-        bench_narrow(b, isa, formats[f].name);
+        bench_narrow(b, isa, IG_NARROW_BF16, formats[f].name);
+        bench_narrow(b, isa, IG_NARROW_INT8, formats[f].name);
     }
     for (int lanes = 16; lanes <= b->ops.lanes; lanes += 16) {
         char what[32];

@@ -7,9 +7,10 @@
  * Threads: weights are read-only, but the sessions of a model share its threads: one call at a time
  *        into all of them together.
  * Numbers: exact arithmetic is f32 activations times dequantised weights (w = s q + b in f32), sums
- * in f32. Fast arithmetic, which is taken unless ig_model_options.exact is set, rounds the
- * activations of large matrices to bf16 (bf16 weights) or, group by group, to int8 (packed
- * weights), where the processor multiplies these faster: docs/performance.md says what that costs.
+ * in f32. Fast arithmetic, which is taken unless ig_model_options.exact is set, rounds
+ * where the processor multiplies narrow types faster: to bf16 the activations of large matrices,
+ * and their weights (bf16 weights, and packed ones in scores), or, group by group, activations to
+ * int8 (packed weights, in text): docs/performance.md says what that costs.
  * Matrices under 512 columns or 256 rows, f32 and f16 weights, and everything but matrices are
  * always exact. */
 #pragma once

@@ -70,7 +70,7 @@ struct ig_model {
     struct ig_model_shape shape;
     enum ig_isa isa;
     bool exact;                       /* f32 arithmetic throughout */
-    char arithmetic[64];              /* in words */
+    char arithmetic[128];             /* in words */
     int64_t narrow_cols, narrow_rows; /* what narrow arithmetic is for: INFER_NARROW_.. */
     struct ig_matmul_ops matmul;
     struct ig_narrow_ops narrow;
@@ -176,8 +176,9 @@ struct infer_product {
  * for few rows, so that a row's result does not depend on how many there are. */
 void infer__linear(struct ig_session *s, const struct infer_product *products, int count,
                    const float *x, int64_t rows, bool exact);
-/* How a matrix is multiplied: NONE in f32. */
-enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matrix *w);
+/* How a matrix is multiplied: NONE in f32. Scores take bf16 where they can, which is closer to
+ * exact; text takes int8, which is faster. */
+enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matrix *w, bool score);
 /* Log-probabilities of up to rows_max targets, without storing a row of logits. */
 struct infer_target {
     int32_t row, token;

@@ -31,6 +31,7 @@ struct job {
     int64_t unit[PRODUCTS_MAX];      /* rows of W in one task */
     const float *x, *operands[PRODUCTS_MAX];
     int64_t rows, cols;
+    bool score;
     enum ig_narrow kind;
     const struct infer_scores *scores; /* NULL: store y */
     atomic_llong next;
@@ -73,7 +74,7 @@ static void run_matvec(void *user, int thread, int threads)
         for (int64_t r = 0; r < job->rows; r++) {
             const float *operand = job->operands[p] + r * ig_matmul_operand_floats(w->cols);
             float *y = product->y + r * w->rows + first;
-            if (infer__narrow(job->s->model, w) == IG_NARROW_INT8)
+            if (infer__narrow(job->s->model, w, false) == IG_NARROW_INT8)
                 job->s->model->narrow.matvec(w, operand, first, count, y);
             else
                 job->s->model->matmul.matvec(w, operand, first, count, y);
@@ -82,19 +83,20 @@ static void run_matvec(void *user, int thread, int threads)
     }
 }
 
-enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matrix *w)
+enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matrix *w, bool score)
 {
     if (model->exact || w->cols < model->narrow_cols || w->rows < model->narrow_rows)
         return IG_NARROW_NONE;
-    enum ig_narrow kind = ig_narrow_kind(w);
-    bool there = kind == IG_NARROW_INT8 ? model->narrow.int8 : model->narrow.bf16;
-    return there ? kind : IG_NARROW_NONE;
+    bool pairs = model->narrow.bf16 && ig_narrow_can(w, IG_NARROW_BF16);
+    bool bytes = model->narrow.int8 && ig_narrow_can(w, IG_NARROW_INT8);
+    if (pairs && (score || !bytes)) return IG_NARROW_BF16;
+    return bytes ? IG_NARROW_INT8 : IG_NARROW_NONE;
 }
 
 static bool same_operand(const struct ig_model *model, const struct ig_matrix *a,
                          const struct ig_matrix *b)
 {
-    if (infer__narrow(model, a) != infer__narrow(model, b)) return false;
+    if (infer__narrow(model, a, false) != infer__narrow(model, b, false)) return false;
     return a->packing == b->packing && a->bits == b->bits && a->group == b->group;
 }
 
@@ -112,7 +114,7 @@ static void few_rows(struct job *job)
             job->operands[p] = job->operands[p - 1];
             continue;
         }
-        bool narrow = infer__narrow(job->s->model, w) == IG_NARROW_INT8;
+        bool narrow = infer__narrow(job->s->model, w, false) == IG_NARROW_INT8;
         for (int64_t r = 0; r < job->rows; r++, operand += floats)
             if (narrow)
                 job->s->model->narrow.prepare(w, job->x + r * job->cols, operand);
@@ -272,7 +274,7 @@ static void narrow_results(const struct job *job, const struct infer_lane *lane,
     const struct ig_matrix *w = p->w;
     int64_t step = job->scores ? INFER_FEATURES : w->rows;
     float *y = job->scores ? lane->results : p->y + first;
-    ops->pack_w(w, first, count, lane->weights);
+    ops->pack_w(job->kind, w, first, count, lane->weights);
     ops->tile(&(struct ig_narrow_tile){.kind = job->kind,
                                        .x = job->s->packed,
                                        .w = lane->weights,
@@ -327,10 +329,10 @@ static void many_rows(const struct job *all)
     for (int p = 0, end; p < all->count; p = end) {
         struct job job = *all;
         job.products += p;
-        job.kind = infer__narrow(model, job.products->w);
+        job.kind = infer__narrow(model, job.products->w, all->score);
         for (end = p + 1; end < all->count; end++) {
             const struct ig_matrix *w = all->products[end].w;
-            if (infer__narrow(model, w) != job.kind) break;
+            if (infer__narrow(model, w, all->score) != job.kind) break;
             if (job.kind == IG_NARROW_INT8 && w->group != job.products->w->group) break;
         }
         job.count = end - p;
@@ -351,7 +353,8 @@ void infer__linear(struct ig_session *s, const struct infer_product *products, i
                       .count = count,
                       .x = x,
                       .rows = rows,
-                      .cols = products[0].w->cols};
+                      .cols = products[0].w->cols,
+                      .score = exact};
     if (rows > INFER_MATVEC_ROWS || exact) {
         many_rows(&job);
         return;
@@ -409,6 +412,7 @@ void infer__head_scores(struct ig_session *s, const float *x, int64_t rows,
                       .x = x,
                       .rows = rows,
                       .cols = product.w->cols,
+                      .score = true,
                       .scores = scores};
     many_rows(&job);
     ig_pool_all(s->model->pool, run_combine, &job);

@@ -137,20 +137,25 @@ done:
     return ok;
 }
 
-/* What the head and one matrix of a layer are multiplied in: others are of the same kind, or of one
- * of these two. */
+static const char *kind_name(const struct ig_model *model, bool score)
+{
+    static const char *const names[] = {"exact f32", "bf16 activations", "int8 activations"};
+    enum ig_narrow head = infer__narrow(model, &model->head, score);
+    enum ig_narrow layer = infer__narrow(model, &model->layers[0].q, score);
+    return names[layer == IG_NARROW_NONE ? head : layer];
+}
+
+/* By the head and one matrix of a layer. */
 static void describe_arithmetic(struct ig_model *model)
 {
-    enum ig_narrow layer = infer__narrow(model, &model->layers[0].q);
-    enum ig_narrow head = infer__narrow(model, &model->head);
-    bool pairs = layer == IG_NARROW_BF16 || head == IG_NARROW_BF16;
-    bool bytes = layer == IG_NARROW_INT8 || head == IG_NARROW_INT8;
-    const char *what = pairs && bytes ? "bf16 and int8 activations"
-                       : pairs        ? "bf16 activations"
-                       : bytes        ? "int8 activations"
-                                      : "exact f32";
-    snprintf(model->arithmetic, sizeof model->arithmetic, "%s kernels, %s", ig_isa_name(model->isa),
-             what);
+    const char *score = kind_name(model, true), *text = kind_name(model, false);
+    const char *isa = ig_isa_name(model->isa);
+    char *out = model->arithmetic;
+    if (strcmp(score, text) == 0)
+        snprintf(out, sizeof model->arithmetic, "%s kernels, %s", isa, score);
+    else
+        snprintf(out, sizeof model->arithmetic, "%s kernels, scores with %s, text with %s", isa,
+                 score, text);
 }
 
 static bool open_parts(struct ig_model *model, const char *path,

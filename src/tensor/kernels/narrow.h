@@ -2,8 +2,8 @@
  * narrow — y = x W^T in the arithmetic that processors have for narrow types, several times that
  * of f32. Weights are used as they are; x is rounded:
  *
- *   BF16  x to bf16, for bf16 weights (and mxfp8, whose values bf16 holds). Pairs of products are
- *         summed in f32.
+ *   BF16  x to bf16, and packed weights too: mxfp8 loses nothing, others as much as when mlx
+ *         dequantises them. Pairs of products are summed in f32.
  *   INT8  x to x' = round(x / s), s = max |x| / 127 over each of W's groups, for affine and fp4
  *         codes q. A group's products are summed exactly, in integers:
  *         y = sum over g of s_w s (sum q x') + b_w s (sum x')
@@ -11,7 +11,7 @@
  *
  * A result depends on its row of x and its row of W alone, and its sums have one order. INT8 tiles
  * are the same to the bit on every instruction set; BF16 differs by the rounding of f32.
- * Columns are a multiple of 64: ig_narrow_kind says what can be multiplied. */
+ * Columns are a multiple of 64: ig_narrow_can says what can be multiplied. */
 #pragma once
 #include "tensor/kernels/matmul.h"
 
@@ -35,7 +35,8 @@ struct ig_narrow_ops {
     void (*pack_x)(enum ig_narrow kind, int group, const float *x, int64_t cols, int rows,
                    void *out);
     /* Rows first .. first + count of W into ig_narrow_w_bytes. */
-    void (*pack_w)(const struct ig_matrix *w, int64_t first, int64_t count, void *out);
+    void (*pack_w)(enum ig_narrow kind, const struct ig_matrix *w, int64_t first, int64_t count,
+                   void *out);
     void (*tile)(const struct ig_narrow_tile *tile);
     /* INT8, one row of x: as ig_matmul_ops has them. */
     void (*prepare)(const struct ig_matrix *w, const float *x, void *operand);
@@ -52,8 +53,8 @@ struct ig_narrow_ops {
  *   operand     cols x int8; then a scale for each group, and s (sum x'), each padded to 16 */
 size_t ig_narrow_x_bytes(int64_t cols);
 size_t ig_narrow_w_bytes(int64_t cols);
-/* How W is multiplied where everything is there; NONE: in f32 only. */
-enum ig_narrow ig_narrow_kind(const struct ig_matrix *w);
+/* Whether W can be multiplied so, where the kernels are there. */
+bool ig_narrow_can(const struct ig_matrix *w, enum ig_narrow kind);
 /* Where INT8 scales start, in bytes. */
 size_t ig_narrow_x_scales(int64_t cols);
 size_t ig_narrow_w_scales(int64_t cols);

@@ -42,15 +42,15 @@ size_t ig_narrow_w_bytes(int64_t cols)
     return pairs > bytes ? pairs : bytes;
 }
 
-enum ig_narrow ig_narrow_kind(const struct ig_matrix *w)
+bool ig_narrow_can(const struct ig_matrix *w, enum ig_narrow kind)
 {
-    if (w->cols % 64) return IG_NARROW_NONE;
+    if (w->cols % 64) return false;
     switch (w->packing) {
     case IG_PACK_BF16:
-    case IG_PACK_FP8: return IG_NARROW_BF16;
-    case IG_PACK_FP4: return IG_NARROW_INT8;
-    case IG_PACK_AFFINE: return w->cols % w->group ? IG_NARROW_NONE : IG_NARROW_INT8;
-    default: return IG_NARROW_NONE;
+    case IG_PACK_FP8: return kind == IG_NARROW_BF16;
+    case IG_PACK_FP4:
+    case IG_PACK_AFFINE: return kind != IG_NARROW_NONE && w->cols % w->group == 0;
+    default: return false;
     }
 }
 
@@ -146,11 +146,12 @@ static int64_t w_place(int64_t n, int64_t c, int64_t cols, int unit)
     return n / PANEL * PANEL * cols + c / unit * unit * PANEL + n % PANEL * unit + c % unit;
 }
 
-static void pack_w(const struct ig_matrix *w, int64_t first, int64_t count, void *out)
+static void pack_w(enum ig_narrow kind, const struct ig_matrix *w, int64_t first, int64_t count,
+                   void *out)
 {
     int64_t cols = w->cols;
     memset(out, 0, ig_narrow_w_bytes(cols));
-    if (ig_narrow_kind(w) == IG_NARROW_BF16) {
+    if (kind == IG_NARROW_BF16) {
         struct ig_matmul_ops ops;
         ig_matmul_ref(&ops);
         for (int64_t n = 0; n < count; n++)

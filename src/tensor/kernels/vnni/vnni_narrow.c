@@ -12,10 +12,11 @@
 
 #include "tensor/kernels/avx512/avx512_lanes.h"
 
-#define R     IG_NARROW_ROWS
-#define N     IG_NARROW_FEATURES
-#define PANEL 32
-#define TINY  1e-30F /* as in ref */
+#define R         IG_NARROW_ROWS
+#define N         IG_NARROW_FEATURES
+#define PANEL     32
+#define TINY      1e-30F /* as in ref */
+#define WITH_BF16 __attribute__((target("avx512bf16")))
 
 /* ---- codes ---- */
 
@@ -229,44 +230,61 @@ static void pack_w_int8(const struct ig_matrix *w, int64_t first, int64_t count,
     }
 }
 
-/* 32 columns of mxfp8 as bf16, which holds their products with powers of two. */
-INLINE __m512i fp8_pairs(const struct ig_matrix *w, int64_t row, int64_t c)
+static void pack_w_plain(const struct ig_matrix *w, int64_t first, int64_t count, uint8_t *out)
 {
-    const uint8_t *p = (const uint8_t *)w->data + row * w->cols + c;
-    __m512 scale = _mm512_set1_ps(_mm512_cvtss_f32(load_scales(w, (row * w->cols + c) / 32, 1)));
-    __m512 a = e4m3_words(_mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)p)));
-    __m512 b = e4m3_words(_mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + 16))));
-    return _mm512_inserti64x4(_mm512_castsi256_si512(bf16_of(_mm512_mul_ps(a, scale))),
-                              bf16_of(_mm512_mul_ps(b, scale)), 1);
-}
-
-static void pack_w_bf16(const struct ig_matrix *w, int64_t first, int64_t count, uint8_t *out)
-{
-    const uint8_t *data = w->data;
+    const uint8_t *data = (const uint8_t *)w->data + (size_t)(first * w->cols) * 2;
     for (int64_t n = 0; n < N; n += 16) {
         uint8_t *panel = out + n / PANEL * PANEL * w->cols * 2 + n % PANEL * 4;
         for (int64_t c = 0; c < w->cols; c += 32) {
             __m512i v[16];
-            for (int64_t i = 0; i < 16; i++) {
-                int64_t row = first + n + i;
-                if (n + i >= count)
-                    v[i] = _mm512_setzero_si512();
-                else if (w->packing == IG_PACK_FP8)
-                    v[i] = fp8_pairs(w, row, c);
-                else
-                    v[i] = _mm512_loadu_si512(data + (size_t)(row * w->cols + c) * 2);
-            }
+            for (int64_t i = 0; i < 16; i++)
+                v[i] = n + i < count
+                           ? _mm512_loadu_si512(data + (size_t)((n + i) * w->cols + c) * 2)
+                           : _mm512_setzero_si512();
             store_units(v, panel + c * PANEL * 2);
         }
     }
 }
 
-static void pack_w(const struct ig_matrix *w, int64_t first, int64_t count, void *out)
+/* Through f32, STRETCH columns of 16 features at a time. */
+#define STRETCH 128
+WITH_BF16 static void pack_w_packed(const struct ig_matrix *w, int64_t first, int64_t count,
+                                    uint8_t *out)
 {
-    if (ig_narrow_kind(w) == IG_NARROW_BF16)
-        pack_w_bf16(w, first, count, out);
-    else
+    struct ig_matmul_ops ops;
+    float rows[16 * STRETCH];
+    ig_matmul_avx512(&ops);
+    for (int64_t n = 0; n < N; n += 16) {
+        uint8_t *panel = out + n / PANEL * PANEL * w->cols * 2 + n % PANEL * 4;
+        for (int64_t c = 0; c < w->cols; c += STRETCH) {
+            int64_t width = w->cols - c < STRETCH ? w->cols - c : STRETCH;
+            for (int64_t i = 0; i < 16; i++)
+                if (n + i < count)
+                    ops.unpack(w, first + n + i, c, width, rows + i * STRETCH);
+                else
+                    memset(rows + i * STRETCH, 0, STRETCH * sizeof *rows);
+            for (int64_t k = 0; k < width; k += 32) {
+                __m512i v[16];
+                for (int64_t i = 0; i < 16; i++) {
+                    const float *from = rows + i * STRETCH + k;
+                    v[i] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16),
+                                                        _mm512_loadu_ps(from));
+                }
+                store_units(v, panel + (c + k) * PANEL * 2);
+            }
+        }
+    }
+}
+
+static void pack_w(enum ig_narrow kind, const struct ig_matrix *w, int64_t first, int64_t count,
+                   void *out)
+{
+    if (kind == IG_NARROW_INT8)
         pack_w_int8(w, first, count, out);
+    else if (w->packing == IG_PACK_BF16)
+        pack_w_plain(w, first, count, out);
+    else
+        pack_w_packed(w, first, count, out);
 }
 
 /* ---- tiles ---- */
@@ -350,8 +368,8 @@ static void int8_panel(const struct ig_narrow_tile *t, const int8_t *codes, int 
     }
 // clang-format on
 
-__attribute__((target("avx512bf16"))) static void bf16_block(const struct ig_narrow_tile *t,
-                                                             const int32_t *x, int rows, float *y)
+WITH_BF16 static void bf16_block(const struct ig_narrow_tile *t, const int32_t *x, int rows,
+                                 float *y)
 {
     const uint8_t *low = t->w, *high = low + t->cols * 2 * PANEL;
     EACH(ZERO4)
