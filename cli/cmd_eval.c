@@ -18,7 +18,7 @@ struct args {
     const char *tasks, *data, *output;
     int style, rope;
     bool chat, exact;
-    const char *perplexity, *reference;
+    const char *perplexity, *reference, *until;
     int64_t limit, shots, threads, context;
 };
 
@@ -42,6 +42,8 @@ static const struct ig_opt options[] = {
     IG_OPT_CHOICE(struct args, rope, "rope", 0, ropes, "as-config",
                   "as-mlx-lm: without the scaling that it ignores"),
     IG_OPT_INT(struct args, threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core"),
+    IG_OPT_TEXT(struct args, until, "until-clear", 'u', "RESULT", NULL,
+                "stop a task as soon as it is clear which is better, this or RESULT's model"),
     IG_OPT_TEXT(struct args, perplexity, "perplexity", 'p', "TEXT", NULL,
                 "in place of tasks: the perplexity of a text file, as llama-perplexity's"),
     IG_OPT_TEXT(struct args, reference, "kl-to", 0, "MODEL", NULL,
@@ -51,6 +53,18 @@ static const struct ig_opt options[] = {
     CLI_COMMON(struct args),
     IG_OPT_END,
 };
+
+static void put_verdict(struct ig_json_writer *w, const struct ig_eval_result *r)
+{
+    ig_json_key(w, "stopped");
+    ig_json_put_bool(w, r->stopped);
+    ig_json_key(w, "better");
+    ig_json_put_int(w, r->better);
+    ig_json_key(w, "worse");
+    ig_json_put_int(w, r->worse);
+    ig_json_key(w, "e_value");
+    ig_json_put_real(w, r->evidence);
+}
 
 static void put_result(struct ig_json_writer *w, const struct ig_eval_result *r)
 {
@@ -69,7 +83,17 @@ static void put_result(struct ig_json_writer *w, const struct ig_eval_result *r)
         ig_json_key(w, "acc_norm_stderr");
         ig_json_put_real(w, r->acc_norm_stderr);
     }
+    if (r->evidence > 0) put_verdict(w, r);
     ig_json_close(w, '}');
+}
+
+static void print_verdict(const struct ig_eval_result *r)
+{
+    const char *verdict = r->evidence < IG_EVAL_CLEAR ? "not clear"
+                          : r->better > r->worse      ? "clear: better than the baseline"
+                                                      : "clear: worse than the baseline";
+    printf("  %-16s %6lld  %s (alone right: %lld; the baseline: %lld)\n", "", (long long)r->items,
+           verdict, (long long)r->better, (long long)r->worse);
 }
 
 static void print_result(const struct ig_eval_result *r)
@@ -77,6 +101,7 @@ static void print_result(const struct ig_eval_result *r)
     printf("  %-16s %6lld  acc %.4f +- %.4f", r->task, (long long)r->items, r->acc, r->acc_stderr);
     if (r->has_norm) printf("  acc_norm %.4f +- %.4f", r->acc_norm, r->acc_norm_stderr);
     putchar('\n');
+    if (r->evidence > 0) print_verdict(r);
 }
 
 /* The tables of the seeds: acc_norm where the task defines it. */
@@ -89,6 +114,7 @@ struct asked { /* what models are asked: shared by those whose prompts are the s
     struct ig_eval_set *set;
     struct ig_template *chat;
     struct ig_eval_tokens *tokens;
+    struct ig_eval_baseline *until;
     char tokenizer[33];
     int64_t context;
 };
@@ -104,6 +130,7 @@ struct scored { /* one model at work */
 
 static void asked_release(struct asked *asked)
 {
+    ig_eval_baseline_close(asked->until);
     ig_eval_tokens_free(asked->tokens);
     ig_eval_close(asked->set);
     ig_template_close(asked->chat);
@@ -143,6 +170,7 @@ static bool ask(const struct args *args, const struct ig_watch *watch, struct sc
     asked->context = context;
     memcpy(asked->tokenizer, s->identity.tokenizer, sizeof asked->tokenizer);
     return ig_eval_open(&job, &asked->set, err) &&
+           (!args->until || ig_eval_baseline_open(asked->set, args->until, &asked->until, err)) &&
            ig_eval_tokens_new(asked->set, s->tokenizer, context, &asked->tokens, err);
 }
 
@@ -171,8 +199,10 @@ static bool score_model(const struct args *args, const char *path, const struct 
                                               .chat = asked->chat ? ig_template_source(asked->chat)
                                                                   : (struct ig_slice){0},
                                               .identity = &s->identity,
-                                              .rope = ropes[args->rope]};
-    struct ig_eval_scoring how = {.tokens = asked->tokens, .identity = &s->identity};
+                                              .rope = ropes[args->rope],
+                                              .until = args->until};
+    struct ig_eval_scoring how = {
+        .tokens = asked->tokens, .identity = &s->identity, .until = asked->until};
     s->results = calloc((size_t)ig_eval_task_count(asked->set) + 1, sizeof(*s->results));
     if (!s->results) return ig_err_nomem(err);
     if (args->output) {

@@ -61,7 +61,11 @@ struct ig_eval_result {
     int64_t tokens;    /* that the model was fed */
     int64_t truncated; /* items of which something was cut on the left */
     int64_t resumed;   /* items whose values a log had */
-};                     /* a stderr is NAN where one item gives none */
+    bool stopped;      /* before the last item, because a baseline made it clear */
+    int64_t better,
+        worse;       /* with a baseline: items that only this model, only the other has right */
+    double evidence; /* with a baseline: the e-value, clear from IG_EVAL_CLEAR on; else 0 */
+};                   /* a stderr is NAN where one item gives none */
 
 /* Names and summaries of the tasks, NULL-terminated pairs. */
 const char *const *ig_eval_task_list(void);
@@ -101,11 +105,22 @@ IG_MUST_CHECK bool ig_eval_digest_model(const char *path, int threads, char hex[
                                         struct ig_err *err);
 IG_MUST_CHECK bool ig_eval_digest_tokenizer(const char *path, char hex[33], struct ig_err *err);
 
+/* The run to compare with: the folder of one model's samples_TASK_TIME.jsonl, of ingot or lm-eval.
+ * Scoring with it stops a task as soon as it is clear which of the two is better (its acc_norm
+ * where it has that, else acc), by a test that may be looked at after every item: for each task the
+ * chance of a wrong verdict is 5 % at most, both directions together. See docs/eval.md. */
+#define IG_EVAL_CLEAR 20.0 /* 1 / 5 % */
+struct ig_eval_baseline;
+IG_MUST_CHECK bool ig_eval_baseline_open(const struct ig_eval_set *set, const char *path,
+                                         struct ig_eval_baseline **out, struct ig_err *err);
+void ig_eval_baseline_close(struct ig_eval_baseline *baseline);
+
 struct ig_eval_log;
 struct ig_eval_scoring {
     const struct ig_eval_tokens *tokens;
     struct ig_eval_log *log; /* NULL: none. Items in it are not scored again, new ones are added */
     const struct ig_eval_identity *identity; /* with a log: the model's, part of each item's key */
+    const struct ig_eval_baseline *until;    /* NULL: score all items */
     int64_t batch; /* tokens that go through the model together, at least; 0: as suits it */
     ig_eval_on_item *on_item; /* may be NULL */
     void *user;
@@ -166,6 +181,7 @@ struct ig_eval_record_job {
     struct ig_slice chat;                    /* the template's source, or {NULL, 0} */
     const struct ig_eval_identity *identity; /* NULL: not known */
     const char *rope;                        /* "as-mlx-lm"; NULL: "as-config" */
+    const char *until;                       /* the baseline's folder, or NULL */
 };
 struct ig_eval_record;
 /* Makes the folder, and opens the log in it: another process that writes there is an error. The set

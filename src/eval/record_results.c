@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "eval/record_internal.h"
+#include "eval/until.h"
 #include "eval/yaml_task.h"
 
 #include <math.h>
@@ -115,7 +116,8 @@ static void put_task_config(struct ig_json_writer *w, const struct eval_part *pa
 }
 
 /* {"TASK": value, ..} for each of the small tables by task. */
-static void put_by_task(struct ig_json_writer *w, const struct ig_eval_set *set, const char *key)
+static void put_by_task(struct ig_json_writer *w, const struct ig_eval_set *set,
+                        const struct ig_eval_result *results, const char *key)
 {
     ig_json_key(w, key);
     ig_json_open(w, '{');
@@ -135,7 +137,7 @@ static void put_by_task(struct ig_json_writer *w, const struct ig_eval_set *set,
             ig_json_open(w, '{');
             if (samples) {
                 put_int(w, "original", part->rows.count);
-                put_int(w, "effective", part->count);
+                put_int(w, "effective", results[t].items);
             } else {
                 if (!part->task->lacks_acc) put_bool(w, "acc", true);
                 if (part->task->has_norm) put_bool(w, "acc_norm", true);
@@ -223,9 +225,37 @@ static void put_origin(struct ig_json_writer *w, struct ig_eval_record *record)
     put_text(w, "total_evaluation_time_seconds", seconds);
 }
 
+/* What a baseline made clear, task by task. */
+static void put_verdicts(struct ig_json_writer *w, const struct ig_eval_record *record,
+                         const struct ig_eval_result *results)
+{
+    ig_json_key(w, "until_clear");
+    ig_json_open(w, '{');
+    put_text(w, "baseline", record->job.until);
+    put_text(w, "method", "bet by Laplace's rule on items that one of the two has right");
+    ig_json_key(w, "alpha");
+    ig_json_put_real(w, 1 / IG_EVAL_CLEAR);
+    ig_json_key(w, "tasks");
+    ig_json_open(w, '{');
+    for (int t = 0; t < record->set->count; t++) {
+        const struct ig_eval_result *r = &results[t];
+        ig_json_key(w, r->task);
+        ig_json_open(w, '{');
+        put_bool(w, "stopped", r->stopped);
+        put_int(w, "items", r->items);
+        put_int(w, "better", r->better);
+        put_int(w, "worse", r->worse);
+        ig_json_key(w, "e_value");
+        ig_json_put_real(w, r->evidence);
+        ig_json_close(w, '}');
+    }
+    ig_json_close(w, '}');
+    ig_json_close(w, '}');
+}
+
 /* How the numbers came to be: what must be equal for two results to be compared. */
 static void put_profile(struct ig_json_writer *w, const struct ig_eval_record *record,
-                        const struct ig_model *model)
+                        const struct ig_model *model, const struct ig_eval_result *results)
 {
     const struct ig_eval_set *set = record->set;
     const struct ig_eval_identity *identity = record->job.identity;
@@ -243,6 +273,7 @@ static void put_profile(struct ig_json_writer *w, const struct ig_eval_record *r
     put_text(w, "rope", record->job.rope ? record->job.rope : "as-config");
     put_text(w, "model_digest", identity ? identity->model : NULL);
     put_text(w, "tokenizer_digest", identity ? identity->tokenizer : NULL);
+    if (record->job.until) put_verdicts(w, record, results);
     ig_json_key(w, "first_prompts");
     ig_json_open(w, '{');
     for (int t = 0; t < set->count; t++) {
@@ -277,11 +308,11 @@ bool ig_eval_record_finish(struct ig_eval_record *record, const struct ig_model 
     ig_json_open(&w, '{');
     put_results(&w, set, results);
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        put_by_task(&w, set, tables[i]);
+        put_by_task(&w, set, results, tables[i]);
     put_config(&w, record);
     put_tokenizer(&w, tokenizer, ig_model_shape(model));
     put_origin(&w, record);
-    put_profile(&w, record, model);
+    put_profile(&w, record, model, results);
     ig_json_close(&w, '}');
     bool ok = ig_buf_ok(&text, err);
     for (int t = 0; ok && t < set->count; t++) {

@@ -6,6 +6,7 @@
 #include "eval/score.h"
 #include "base/clock.h"
 #include "eval/log.h"
+#include "eval/until.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -22,13 +23,14 @@ struct run {
     struct eval_batch batch;
     double *logprobs; /* of all pairs, as greedy */
     bool *greedy;
-    bool *known;          /* of all items: its values are there */
-    bool *acc, *acc_norm; /* of the part's items */
-    int64_t next;         /* number of the item that is reported next */
-    int64_t right;        /* of the part so far, by its headline metric */
-    double started;       /* the part */
-    int64_t fed;          /* tokens of the part */
-    int64_t *rows;        /* fed for each item */
+    bool *known;             /* of all items: its values are there */
+    bool *acc, *acc_norm;    /* of the part's items */
+    int64_t next;            /* number of the item that is reported next */
+    int64_t right;           /* of the part so far, by its headline metric */
+    struct eval_until until; /* of the part, with a baseline */
+    double started;          /* the part */
+    int64_t fed;             /* tokens of the part */
+    int64_t *rows;           /* fed for each item */
 };
 
 static void run_release(struct run *run)
@@ -179,6 +181,19 @@ static bool finish_item(struct run *run, const struct eval_part *part, int64_t i
     return true;
 }
 
+/* *clear: with a baseline, the item has made it clear which is better. */
+static bool weigh_item(struct run *run, int t, int64_t i, bool *clear, struct ig_err *err)
+{
+    const struct eval_part *part = &run->set->parts[t];
+    bool found, theirs, mine = part->task->has_norm ? run->acc_norm[i] : run->acc[i];
+    *clear = false;
+    if (!run->how->until) return true;
+    if (!eval__baseline_find(run->how->until, t, &part->items[i], &found, &theirs, err))
+        return false;
+    if (found && mine != theirs) *clear = eval__until_add(&run->until, mine);
+    return true;
+}
+
 static void finish_part(const struct run *run, const struct eval_part *part, int64_t count,
                         struct ig_eval_result *result)
 {
@@ -190,6 +205,9 @@ static void finish_part(const struct run *run, const struct eval_part *part, int
     eval__mean(run->acc_norm, count, &result->acc_norm, &result->acc_norm_stderr);
     result->seconds = ig_clock_seconds() - run->started;
     result->tokens = run->fed;
+    result->better = run->until.better;
+    result->worse = run->until.worse;
+    result->evidence = run->how->until ? run->until.e : 0;
 }
 
 static bool score_part(struct run *run, int t, struct ig_eval_result *result, struct ig_err *err)
@@ -199,15 +217,19 @@ static bool score_part(struct run *run, int t, struct ig_eval_result *result, st
     run->started = ig_clock_seconds();
     run->fed = 0;
     run->right = 0;
-    for (int64_t i = 0; i < part->count; i++) {
+    run->until = (struct eval_until){.e = 1};
+    int64_t end = run->next + part->count, i = 0;
+    for (bool clear = false; i < part->count && !clear; i++) {
         if (!report(run, part, i, err)) return false;
         result->resumed += run->known[run->next] && !run->rows[run->next];
         if (!run->known[run->next] && !score_batch(run, err))
             return ig_err_within(err, "'%s', line %lld and on", part->rows.path,
                                  (long long)part->items[i].line);
-        if (!finish_item(run, part, i, err)) return false;
+        if (!finish_item(run, part, i, err) || !weigh_item(run, t, i, &clear, err)) return false;
     }
-    finish_part(run, part, part->count, result);
+    result->stopped = i < part->count;
+    run->next = end;
+    finish_part(run, part, i, result);
     return true;
 }
 
