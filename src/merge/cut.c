@@ -1,17 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "merge/cut.h"
 
-#define SIGN  0x80000000u
-#define LANES 16 /* count is a multiple where a loop asks for many at once; rows are padded */
-
-void merge__keys_of_magnitude(const float *values, int64_t count, uint32_t *keys)
-{
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        keys[i] = bits & ~SIGN;
-    }
-}
+#define SIGN 0x80000000u
 
 void merge__keys_of_value(const float *values, int64_t count, uint32_t *keys)
 {
@@ -56,21 +46,10 @@ void merge__cut_find_high(struct merge_cut *cut, int64_t elems, const uint64_t *
     cut->bucket = find(tallies, &cut->rest);
 }
 
-void merge__cut_tally_low(const struct merge_cut *cut, const uint32_t *keys, int64_t count,
-                          uint64_t *tallies)
+void merge__cut_tally_low(const struct ig_masks_ops *masks, const struct merge_cut *cut,
+                          const uint32_t *keys, int64_t count, uint64_t *tallies)
 {
-    uint32_t bucket = cut->bucket;
-    int64_t i = 0;
-    if (cut->past_all || cut->below <= 0) return;
-    for (; i + LANES <= count; i += LANES) {
-        uint32_t hits = 0; /* most groups have none: found out without a branch for each */
-        for (int l = 0; l < LANES; l++)
-            hits |= keys[i + l] >> 16 == bucket;
-        for (int l = 0; hits && l < LANES; l++)
-            if (keys[i + l] >> 16 == bucket) tallies[keys[i + l] & 0xFFFF]++;
-    }
-    for (; i < count; i++)
-        if (keys[i] >> 16 == bucket) tallies[keys[i] & 0xFFFF]++;
+    if (!cut->past_all && cut->below > 0) masks->tally(keys, count, cut->bucket, tallies);
 }
 
 void merge__cut_find_low(struct merge_cut *cut, const uint64_t *tallies)
@@ -89,14 +68,6 @@ void merge__cut_find_low(struct merge_cut *cut, const uint64_t *tallies)
     cut->least++;
 }
 
-int64_t merge__cut_count_ties(const struct merge_cut *cut, const uint32_t *keys, int64_t count)
-{
-    int64_t ties = 0;
-    for (int64_t i = 0; i < count; i++)
-        ties += keys[i] == cut->tie;
-    return ties;
-}
-
 void merge__cut_sum_ties(int64_t *counts, int64_t cells, int step)
 {
     int64_t before = 0;
@@ -107,17 +78,15 @@ void merge__cut_sum_ties(int64_t *counts, int64_t cells, int step)
     }
 }
 
-void merge__cut_above(const struct merge_cut *cut, const uint32_t *keys, int64_t count,
-                      int64_t *ties, uint32_t *keep)
+void merge__cut_above(const struct ig_masks_ops *masks, const struct merge_cut *cut,
+                      const uint32_t *keys, int64_t count, int64_t *ties, uint32_t *keep)
 {
-    uint32_t least = cut->least;
     if (cut->past_all && !cut->split) {
         memset(keep, 0, (size_t)count * sizeof *keep);
         return;
     }
-    for (int64_t i = 0; i < count; i++)
-        keep[i] = keys[i] >= least ? UINT32_MAX : 0;
-    if (!cut->split) return;
+    masks->above(keys, count, cut->least, keep);
+    if (!cut->split || masks->equal(keys, count, cut->tie) == 0) return;
     for (int64_t i = 0; i < count; i++) {
         if (keys[i] != cut->tie) continue;
         if ((*ties)++ < cut->ties_above) keep[i] = UINT32_MAX;

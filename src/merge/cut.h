@@ -21,9 +21,7 @@ struct merge_cut {
     int64_t ties_above; /* the first so many of them are above */
 };
 
-/* Keys in the order of magnitudes: the bits without the sign. */
-void merge__keys_of_magnitude(const float *values, int64_t count, uint32_t *keys);
-/* Keys in the order of the values themselves, negative ones too. */
+/* Keys in the order of magnitudes are masks.magnitudes; of the values, negative ones too: */
 void merge__keys_of_value(const float *values, int64_t count, uint32_t *keys);
 /* The value, or magnitude, whose key it is. */
 float merge__magnitude_of_key(uint32_t key);
@@ -34,14 +32,13 @@ void merge__cut_tally_high(const uint32_t *keys, int64_t count, uint64_t *tallie
 /* below is set; the tensor has elems elements. */
 void merge__cut_find_high(struct merge_cut *cut, int64_t elems, const uint64_t *tallies);
 /* Second round: MERGE_CUT_TALLIES for each cut. */
-void merge__cut_tally_low(const struct merge_cut *cut, const uint32_t *keys, int64_t count,
-                          uint64_t *tallies);
+void merge__cut_tally_low(const struct ig_masks_ops *masks, const struct merge_cut *cut,
+                          const uint32_t *keys, int64_t count, uint64_t *tallies);
 void merge__cut_find_low(struct merge_cut *cut, const uint64_t *tallies);
-/* Third round, when the cut is split. */
-int64_t merge__cut_count_ties(const struct merge_cut *cut, const uint32_t *keys, int64_t count);
-/* From counts for each cell, `step` apart, to how many there are in the cells before. */
+/* Third round, when the cut is split: masks.equal of the tie, cell by cell. From counts for each
+ * cell, `step` apart, to how many there are in the cells before. */
 void merge__cut_sum_ties(int64_t *counts, int64_t cells, int step);
 /* keep[i] is set to all ones where the element is above the cut, else to 0. ties: how many equal
  * keys came before; advanced. */
-void merge__cut_above(const struct merge_cut *cut, const uint32_t *keys, int64_t count,
-                      int64_t *ties, uint32_t *keep);
+void merge__cut_above(const struct ig_masks_ops *masks, const struct merge_cut *cut,
+                      const uint32_t *keys, int64_t count, int64_t *ties, uint32_t *keep);

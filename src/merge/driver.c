@@ -463,6 +463,7 @@ static bool prepare(struct run *run, struct ig_err *err)
     if (!ig_isa_pick(&isa, err)) return false;
     IG_OPS_FILL(rows, &run->e.rows, isa);
     IG_OPS_FILL(convert, &run->e.convert, isa);
+    IG_OPS_FILL(masks, &run->e.masks, isa);
     run->e.m = m;
     for (int64_t i = 0; i < m->count; i++) {
         run->progress.bytes_total += (int64_t)input_bytes(&m->tasks[i]);

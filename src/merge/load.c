@@ -187,6 +187,7 @@ static struct merge_block block_of(const struct merge_engine *e, const struct me
     return (struct merge_block){.job = &cell->task->job,
                                 .ops = &e->rows,
                                 .convert = &e->convert,
+                                .masks = &e->masks,
                                 .rows = (const float *const *)w->rows,
                                 .spare = w->spare,
                                 .count = padded(count),

@@ -382,6 +382,7 @@ struct merge_engine {
     const struct ig_merge *m;
     struct ig_rows_ops rows;
     struct ig_convert_ops convert;
+    struct ig_masks_ops masks;
 };
 
 /* A cell of one task: the stored bytes of each input, and which elements they are. */

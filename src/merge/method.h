@@ -25,6 +25,7 @@
 #include "ingot/merge.h"
 #include "ingot/opt.h"
 #include "tensor/kernels/convert.h"
+#include "tensor/kernels/masks.h"
 #include "tensor/kernels/rows.h"
 
 #define MERGE_MODELS_MAX 64
@@ -57,6 +58,7 @@ struct merge_block {
     const struct merge_case *job;
     const struct ig_rows_ops *ops;
     const struct ig_convert_ops *convert;
+    const struct ig_masks_ops *masks;
     const float *const *rows; /* K */
     float *const *spare;      /* K + 3 rows of scratch */
     int64_t count;            /* padded to a multiple of 16 */

@@ -128,7 +128,7 @@ static void reduce(const struct merge_block *b, const void *state, int round,
     merge__keys_of_value(importance, b->elems, keys);
     if (round == 0) merge__cut_tally_high(keys, b->elems, b->tallies);
     for (int c = 0; round == 1 && c < CUTS; c++)
-        merge__cut_tally_low(&s->cuts[c], keys, b->elems,
+        merge__cut_tally_low(b->masks, &s->cuts[c], keys, b->elems,
                              b->tallies + (int64_t)c * MERGE_CUT_TALLIES);
 }
 

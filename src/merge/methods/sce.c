@@ -116,12 +116,11 @@ static void select_rows(const struct merge_block *b, const struct state *s)
         return;
     }
     int64_t ties = ((int64_t *)b->memory)[b->cell];
-    merge__keys_of_magnitude(variance(b), b->count, keys);
-    merge__cut_above(&s->cut, keys, b->count, &ties, keep);
+    b->masks->magnitudes(variance(b), b->count, keys);
+    merge__cut_above(b->masks, &s->cut, keys, b->count, &ties, keep);
     ((int64_t *)b->memory)[b->cell] = ties;
     for (int m = 0; m < n; m++)
-        for (int64_t i = 0; i < b->count; i++)
-            b->spare[m][i] = keep[i] ? b->rows[m + 1][i] : 0;
+        b->masks->scale(b->rows[m + 1], keep, 1, b->count, b->spare[m]);
 }
 
 static void add_energies(const struct merge_block *b, double (*out)[IG_ROWS_LANES])
@@ -154,17 +153,14 @@ static void reduce(const struct merge_block *b, const void *state, int round,
     }
     const float *v = variance(b);
     uint32_t *keys = (uint32_t *)(void *)b->spare[1];
-    merge__keys_of_magnitude(v, b->elems, keys);
+    b->masks->magnitudes(v, b->elems, keys);
     if (stage == STAGE_LOW) {
-        merge__cut_tally_low(&s->cut, keys, b->elems, b->tallies);
+        merge__cut_tally_low(b->masks, &s->cut, keys, b->elems, b->tallies);
     } else if (stage == STAGE_TIES) {
-        ((int64_t *)b->memory)[b->cell] += merge__cut_count_ties(&s->cut, keys, b->elems);
+        ((int64_t *)b->memory)[b->cell] += b->masks->equal(keys, b->elems, s->cut.tie);
     } else {
-        int64_t nonzero = 0;
         merge__cut_tally_high(keys, b->elems, b->tallies);
-        for (int64_t i = 0; i < b->elems; i++)
-            nonzero += keys[i] != 0;
-        out[0][0] += (double)nonzero;
+        out[0][0] += (double)(b->elems - b->masks->equal(keys, b->elems, 0));
     }
 }
 
@@ -224,21 +220,15 @@ static void map(const struct merge_block *b, const void *state, float *out)
     select_rows(b, s);
     memset(sum, 0, (size_t)b->count * sizeof *sum);
     for (int m = 0; m < n; m++)
-        for (int64_t i = 0; i < b->count; i++)
-            sum[i] += b->spare[m][i];
+        b->masks->add(b->spare[m], b->count, sum);
     merge__round(b, sum);
     memset(out, 0, (size_t)b->count * sizeof *out);
     memset(divisor, 0, (size_t)b->count * sizeof *divisor);
     for (int m = 0; m < n; m++) {
         float w = (float)s->weight[m], *d = b->spare[m];
-        for (int64_t i = 0; i < b->count; i++) {
-            bool part = sum[i] >= 0 ? d[i] > 0 : d[i] < 0;
-            divisor[i] += part ? w : 0;
-            d[i] = part ? w * d[i] : 0;
-        }
+        b->masks->scale(d, NULL, w, b->count, d);
         merge__round(b, d);
-        for (int64_t i = 0; i < b->count; i++)
-            out[i] += d[i];
+        b->masks->agree(sum, d, w, b->count, out, divisor);
     }
     merge__round(b, out);
     merge__round(b, divisor);

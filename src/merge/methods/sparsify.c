@@ -42,11 +42,11 @@ static void keep_between(const struct merge_block *b, const struct task_state *s
     int step = 2 * (b->job->models - 1);
     int64_t *ties = (int64_t *)b->memory + b->cell * step + 2 * (row - 1);
     uint32_t *keys = (uint32_t *)(void *)b->spare[b->job->models - 1];
-    merge__keys_of_magnitude(b->rows[row], b->count, keys);
-    merge__cut_above(&cuts[0], keys, b->count, &ties[0], keep);
+    b->masks->magnitudes(b->rows[row], b->count, keys);
+    merge__cut_above(b->masks, &cuts[0], keys, b->count, &ties[0], keep);
     if (cuts[1].past_all && !cuts[1].split) return;
     uint32_t above[IG_ROWS_BLOCK];
-    merge__cut_above(&cuts[1], keys, b->count, &ties[1], above);
+    merge__cut_above(b->masks, &cuts[1], keys, b->count, &ties[1], above);
     for (int64_t i = 0; i < b->count; i++)
         keep[i] &= ~above[i];
 }
@@ -56,8 +56,7 @@ static void keep_at_random(const struct merge_block *b, int row, uint32_t *keep)
     double density = task__own(b->job, row)->density;
     uint64_t stream = merge__random_stream(b->job->seed, row);
     uint64_t least = density > 0 ? (uint64_t)(density * 0x1p32) : 0;
-    for (int64_t i = 0; i < b->count; i++)
-        keep[i] = merge__random_at(stream, (uint64_t)(b->first + i)) < least ? UINT32_MAX : 0;
+    b->masks->draw(stream, (uint64_t)b->first, b->count, least, keep);
 }
 
 /* The elements of a row in ascending order of key, equal ones by index: a radix sort. */
@@ -94,7 +93,7 @@ static void keep_by_rank(const struct merge_block *b, int row, uint32_t *keep)
     uint32_t *other = (uint32_t *)(void *)b->spare[b->job->models + 2];
     memset(keep, 0, (size_t)b->count * sizeof *keep);
     if (own->density <= 0) return;
-    merge__keys_of_magnitude(b->rows[row], n, keys);
+    b->masks->magnitudes(b->rows[row], n, keys);
     const uint32_t *sorted = sort(keys, n, order, other);
     for (int64_t rank = 0; rank < n; rank++) {
         double place = n > 1 ? (double)rank / (double)(n - 1) : 0.5;

@@ -72,36 +72,14 @@ int task__sums(const struct merge_case *job, const void *state, int round)
 
 /* ---- reduce ---- */
 
-static void add_magnitudes(const float *values, const uint32_t *keep, int64_t count, double *all,
-                           double *kept)
-{
-    enum { LANES = 16 };
-    for (int64_t at = 0; at < count; at += IG_ROWS_POUR) {
-        int64_t end = count - at < IG_ROWS_POUR ? count : at + IG_ROWS_POUR;
-        float a[LANES] = {0}, k[LANES] = {0};
-        for (int64_t i = at; i < end; i += LANES) {
-            for (int l = 0; l < LANES; l++) {
-                float size = fabsf(values[i + l]);
-                a[l] += size;
-                k[l] += keep[i + l] ? size : 0;
-            }
-        }
-        for (int l = 0; l < IG_ROWS_LANES; l++) {
-            all[l] += (double)a[l] + (double)a[l + IG_ROWS_LANES];
-            kept[l] += (double)k[l] + (double)k[l + IG_ROWS_LANES];
-        }
-    }
-}
-
 /* What surely is kept; what a cut through equal magnitudes keeps is added by solve. */
-static void keep_surely(const struct task_state *s, int m, const uint32_t *keys, int64_t count,
-                        uint32_t *keep)
+static void keep_surely(const struct merge_block *b, const struct task_state *s, int m,
+                        const uint32_t *keys, uint32_t *keep)
 {
     const struct merge_cut *low = &s->cuts[m - 1][0], *high = &s->cuts[m - 1][1];
-    uint32_t least = low->least, most = high->past_all && !high->split ? UINT32_MAX : high->least;
+    uint32_t most = high->past_all && !high->split ? UINT32_MAX : high->least;
     bool none = low->past_all && !low->split;
-    for (int64_t i = 0; i < count; i++)
-        keep[i] = keys[i] >= least && keys[i] < most && !none ? UINT32_MAX : 0;
+    b->masks->between(keys, b->count, low->least, none ? 0 : most, keep);
 }
 
 static void reduce_sums(const struct merge_block *b, const struct task_state *s,
@@ -114,15 +92,15 @@ static void reduce_sums(const struct merge_block *b, const struct task_state *s,
         if (!task__is_sparse(b->job, m)) continue;
         if (task__is_cut(b->job, m)) {
             int64_t *ties = (int64_t *)b->memory + b->cell * 2 * (b->job->models - 1) + at;
-            merge__keys_of_magnitude(b->rows[m], b->count, keys);
-            keep_surely(s, m, keys, b->count, keep);
+            b->masks->magnitudes(b->rows[m], b->count, keys);
+            keep_surely(b, s, m, keys, keep);
             for (int c = 0; c < 2; c++)
                 if (s->cuts[m - 1][c].split)
-                    ties[c] += merge__cut_count_ties(&s->cuts[m - 1][c], keys, b->elems);
+                    ties[c] += b->masks->equal(keys, b->elems, s->cuts[m - 1][c].tie);
         } else {
             task__keep(b, s, m, keep);
         }
-        add_magnitudes(b->rows[m], keep, b->count, sums[at], sums[at + 1]);
+        b->masks->sizes(b->rows[m], keep, b->count, sums[at], sums[at + 1]);
     }
 }
 
@@ -138,10 +116,10 @@ void task__reduce(const struct merge_block *b, const void *state, int round,
     for (int m = 1; m < b->job->models; m++) {
         uint64_t *tallies = b->tallies + (int64_t)2 * (m - 1) * MERGE_CUT_TALLIES;
         if (!task__is_cut(b->job, m)) continue;
-        merge__keys_of_magnitude(b->rows[m], b->elems, keys);
+        b->masks->magnitudes(b->rows[m], b->elems, keys);
         if (round == 0) merge__cut_tally_high(keys, b->elems, tallies);
         for (int c = 0; round > 0 && c < 2; c++)
-            merge__cut_tally_low(&s->cuts[m - 1][c], keys, b->elems,
+            merge__cut_tally_low(b->masks, &s->cuts[m - 1][c], keys, b->elems,
                                  tallies + (int64_t)c * MERGE_CUT_TALLIES);
     }
 }
@@ -223,6 +201,11 @@ bool task__solve(const struct merge_case *job, void *state, int round,
 
 /* ---- map ---- */
 
+static float weight_of(const struct merge_case *job, int m)
+{
+    return merge__round_one(job->numerics, (float)task__own(job, m)->weight);
+}
+
 /* The row's part of the sum: thinned out, rescaled, weighted. */
 static void weigh(const struct merge_block *b, const struct task_state *s, int m, float *out)
 {
@@ -230,44 +213,24 @@ static void weigh(const struct merge_block *b, const struct task_state *s, int m
     uint32_t *keep = (uint32_t *)(void *)b->spare[b->job->models];
     double scale = s->stage == TASK_STAGE_END && s->scale[m - 1] > 0 ? s->scale[m - 1] : 1;
     double weight = task__own(job, m)->weight;
-    const float *d = b->rows[m];
-    if (task__is_sparse(job, m)) {
-        task__keep(b, s, m, keep);
-        for (int64_t i = 0; i < b->count; i++) {
-            uint32_t bits;
-            memcpy(&bits, &d[i], sizeof bits);
-            bits &= keep[i];
-            memcpy(&out[i], &bits, sizeof bits);
-        }
-        d = out;
-    }
+    bool sparse = task__is_sparse(job, m);
+    if (sparse) task__keep(b, s, m, keep);
     if (job->numerics == IG_F32) {
-        float factor = (float)(scale * weight);
-        for (int64_t i = 0; i < b->count; i++)
-            out[i] = factor * d[i];
+        b->masks->scale(b->rows[m], sparse ? keep : NULL, (float)(scale * weight), b->count, out);
         return;
     }
-    float factors[2] = {(float)scale, merge__round_one(job->numerics, (float)weight)};
-    for (int f = 0; f < 2; f++) {
-        for (int64_t i = 0; i < b->count; i++)
-            out[i] = factors[f] * d[i];
-        merge__round(b, out);
-        d = out;
-    }
+    b->masks->scale(b->rows[m], sparse ? keep : NULL, (float)scale, b->count, out);
+    merge__round(b, out);
+    b->masks->scale(out, NULL, weight_of(job, m), b->count, out);
+    merge__round(b, out);
 }
 
 static void add_rows(const struct merge_block *b, float *sum)
 {
     memset(sum, 0, (size_t)b->count * sizeof *sum);
     for (int m = 1; m < b->job->models; m++)
-        for (int64_t i = 0; i < b->count; i++)
-            sum[i] += b->spare[m - 1][i];
+        b->masks->add(b->spare[m - 1], b->count, sum);
     merge__round(b, sum);
-}
-
-static float weight_of(const struct merge_case *job, int m)
-{
-    return merge__round_one(job->numerics, (float)task__own(job, m)->weight);
 }
 
 /* Sum and divisor of the deltas whose sign is that of their sum. */
@@ -275,19 +238,10 @@ static void agree(const struct merge_block *b, const float *sum, float *mixed, f
 {
     memset(mixed, 0, (size_t)b->count * sizeof *mixed);
     memset(divisor, 0, (size_t)b->count * sizeof *divisor);
-    for (int m = 1; m < b->job->models; m++) {
-        const float *d = b->spare[m - 1];
-        float w = weight_of(b->job, m);
-        for (int64_t i = 0; i < b->count; i++) {
-            bool part = sum[i] >= 0 ? d[i] > 0 : d[i] < 0;
-            mixed[i] += part ? d[i] : 0;
-            divisor[i] += part ? w : 0;
-        }
-    }
+    for (int m = 1; m < b->job->models; m++)
+        b->masks->agree(sum, b->spare[m - 1], weight_of(b->job, m), b->count, mixed, divisor);
     merge__round(b, mixed);
     merge__round(b, divisor);
-    for (int64_t i = 0; i < b->count; i++)
-        divisor[i] = divisor[i] == 0 ? 1 : divisor[i];
 }
 
 static void divide_by_weights(const struct merge_block *b, float *mixed)
@@ -314,17 +268,18 @@ void task__map(const struct merge_block *b, const void *state, float *out)
     if (task__variant(b->job)->consensus) {
         add_rows(b, sum);
         agree(b, sum, out, divisor);
-        for (int64_t i = 0; o->normalize && i < b->count; i++)
-            out[i] /= divisor[i];
-        if (o->normalize) merge__round(b, out);
+        if (o->normalize) {
+            b->masks->divide(divisor, b->count, out);
+            merge__round(b, out);
+        }
     } else {
         add_rows(b, out);
         if (o->normalize) divide_by_weights(b, out);
     }
-    for (int64_t i = 0; lambda != 1 && i < b->count; i++)
-        out[i] *= lambda;
-    if (lambda != 1) merge__round(b, out);
-    for (int64_t i = 0; i < b->count; i++)
-        out[i] += b->rows[0][i];
+    if (lambda != 1) {
+        b->masks->scale(out, NULL, lambda, b->count, out);
+        merge__round(b, out);
+    }
+    b->masks->add(b->rows[0], b->count, out);
     merge__round(b, out);
 }

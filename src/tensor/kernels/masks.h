@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * masks — choosing among the elements of a row by magnitude, by chance, or by sign: what
+ * task-vector merges are made of.
+ *
+ * The loops are written once, in masks_loops.h, and compiled for each instruction set: they are
+ * element by element, or sums in 16 fixed lanes (rows.h), so that the bits are the same. keep is
+ * all ones for an element that is kept, else 0. Rows need no padding but where it says so. */
+#pragma once
+#include "tensor/cpu.h"
+
+#define IG_MASKS_LANES 8
+
+struct ig_masks_ops {
+    /* The bits without the sign: keys in the order of magnitudes. */
+    void (*magnitudes)(const float *row, int64_t count, uint32_t *keys);
+    /* Of the keys whose upper half is bucket: tallies[lower half]++. */
+    void (*tally)(const uint32_t *keys, int64_t count, uint32_t bucket, uint64_t *tallies);
+    /* Keys from least on. */
+    void (*above)(const uint32_t *keys, int64_t count, uint32_t least, uint32_t *keep);
+    /* Keys from least on that are under most. */
+    void (*between)(const uint32_t *keys, int64_t count, uint32_t least, uint32_t most,
+                    uint32_t *keep);
+    /* How many keys are this one. */
+    int64_t (*equal)(const uint32_t *keys, int64_t count, uint32_t key);
+    /* Numbers of a stream under least, one for each element from the first on (random.h). */
+    void (*draw)(uint64_t stream, uint64_t first, int64_t count, uint64_t least, uint32_t *keep);
+    /* out = factor times what is kept of row; keep NULL: all. out may be row. */
+    void (*scale)(const float *row, const uint32_t *keep, float factor, int64_t count, float *out);
+    /* Sums of magnitudes, of all and of what is kept. count: a multiple of 16. */
+    void (*sizes)(const float *row, const uint32_t *keep, int64_t count, double *all, double *kept);
+    /* out += row. */
+    void (*add)(const float *row, int64_t count, float *out);
+    /* Where row has the sign of sum (+ for 0; a zero has none): mixed += row, weights += weight. */
+    void (*agree)(const float *sum, const float *row, float weight, int64_t count, float *mixed,
+                  float *weights);
+    /* row /= divisors, those that are 0 taken for 1. */
+    void (*divide)(const float *divisors, int64_t count, float *row);
+};
+
+void ig_masks_ref(struct ig_masks_ops *ops);
+void ig_masks_avx2(struct ig_masks_ops *ops);
+void ig_masks_avx512(struct ig_masks_ops *ops);

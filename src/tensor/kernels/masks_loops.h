@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * masks_loops — the loops of masks.h, as the compiler makes vectors of them best: no branches, no
+ * aliasing. Included by one file for each instruction set. */
+#pragma once
+#include "tensor/kernels/masks.h"
+
+#include <string.h>
+
+#define LANES 16
+#define POUR  256 /* rows.h */
+
+static inline uint32_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline float of_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static void magnitudes(const float *restrict row, int64_t count, uint32_t *restrict keys)
+{
+    memcpy(keys, row, (size_t)count * sizeof *keys);
+    for (int64_t i = 0; i < count; i++)
+        keys[i] &= 0x7FFFFFFFu;
+}
+
+static void tally(const uint32_t *restrict keys, int64_t count, uint32_t bucket,
+                  uint64_t *restrict tallies)
+{
+    int64_t i = 0;
+    for (; i + 4 * LANES <= count; i += 4 * LANES) {
+        uint32_t hits = 0; /* most groups have none */
+        for (int l = 0; l < 4 * LANES; l++)
+            hits |= keys[i + l] >> 16 == bucket;
+        for (int l = 0; hits && l < 4 * LANES; l++)
+            if (keys[i + l] >> 16 == bucket) tallies[keys[i + l] & 0xFFFF]++;
+    }
+    for (; i < count; i++)
+        if (keys[i] >> 16 == bucket) tallies[keys[i] & 0xFFFF]++;
+}
+
+static void above(const uint32_t *restrict keys, int64_t count, uint32_t least,
+                  uint32_t *restrict keep)
+{
+    for (int64_t i = 0; i < count; i++)
+        keep[i] = keys[i] >= least ? UINT32_MAX : 0;
+}
+
+static void between(const uint32_t *restrict keys, int64_t count, uint32_t least, uint32_t most,
+                    uint32_t *restrict keep)
+{
+    uint32_t width = most > least ? most - least : 0;
+    for (int64_t i = 0; i < count; i++)
+        keep[i] = keys[i] - least < width ? UINT32_MAX : 0;
+}
+
+static int64_t equal(const uint32_t *restrict keys, int64_t count, uint32_t key)
+{
+    int64_t found = 0;
+    for (int64_t at = 0; at < count; at += POUR) {
+        int64_t end = count - at < POUR ? count : at + POUR;
+        uint32_t here = 0;
+        for (int64_t i = at; i < end; i++)
+            here += keys[i] == key;
+        found += here;
+    }
+    return found;
+}
+
+/* SplitMix64's output function; see merge/random.h, which says what the stream is. */
+static inline uint64_t mix(uint64_t z)
+{
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+
+static void draw(uint64_t stream, uint64_t first, int64_t count, uint64_t least,
+                 uint32_t *restrict keep)
+{
+    const uint64_t step = 0x9E3779B97F4A7C15u;
+    int64_t i = 0;
+    if (first & 1 && count > 0) {
+        keep[0] = mix(stream + (first / 2 + 1) * step) >> 32 < least ? UINT32_MAX : 0;
+        i = 1;
+    }
+    uint64_t pair = (first + (uint64_t)i) / 2 + 1;
+    int64_t pairs = (count - i) / 2;
+    for (int64_t p = 0; p < pairs; p++) {
+        uint64_t z = mix(stream + (pair + (uint64_t)p) * step);
+        uint64_t low = (z & UINT32_MAX) < least ? UINT32_MAX : 0;
+        uint64_t high = z >> 32 < least ? (uint64_t)UINT32_MAX << 32 : 0;
+        uint64_t both = low | high;
+        memcpy(&keep[i + 2 * p], &both, sizeof both);
+    }
+    i += 2 * pairs;
+    if (i < count)
+        keep[i] =
+            (mix(stream + (pair + (uint64_t)pairs) * step) & UINT32_MAX) < least ? UINT32_MAX : 0;
+}
+
+static void scale(const float *row, const uint32_t *keep, float factor, int64_t count, float *out)
+{
+    for (int64_t i = 0; !keep && i < count; i++)
+        out[i] = factor * row[i];
+    for (int64_t i = 0; keep && i < count; i++)
+        out[i] = factor * of_bits(bits_of(row[i]) & keep[i]);
+}
+
+static void sizes(const float *restrict row, const uint32_t *restrict keep, int64_t count,
+                  double *restrict all, double *restrict kept)
+{
+    for (int64_t at = 0; at < count; at += POUR) {
+        int64_t end = count - at < POUR ? count : at + POUR;
+        float a[LANES] = {0}, k[LANES] = {0};
+        for (int64_t i = at; i < end; i += LANES) {
+            for (int l = 0; l < LANES; l++) {
+                float size = __builtin_fabsf(row[i + l]);
+                a[l] += size;
+                k[l] += of_bits(bits_of(size) & keep[i + l]);
+            }
+        }
+        for (int l = 0; l < IG_MASKS_LANES; l++) {
+            all[l] += (double)a[l] + (double)a[l + IG_MASKS_LANES];
+            kept[l] += (double)k[l] + (double)k[l + IG_MASKS_LANES];
+        }
+    }
+}
+
+static void add(const float *restrict row, int64_t count, float *restrict out)
+{
+    for (int64_t i = 0; i < count; i++)
+        out[i] += row[i];
+}
+
+/* By bits: comparisons of floats keep some compilers from making vectors. + 0 turns -0 into 0. */
+static void agree(const float *restrict sum, const float *restrict row, float weight, int64_t count,
+                  float *restrict mixed, float *restrict weights)
+{
+    uint32_t weight_bits = bits_of(weight);
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits = bits_of(row[i]);
+        uint32_t differ = (bits ^ bits_of(sum[i] + 0.0f)) >> 31, zero = bits << 1 == 0;
+        uint32_t part = (differ | zero) - 1;
+        mixed[i] += of_bits(bits & part);
+        weights[i] += of_bits(weight_bits & part);
+    }
+}
+
+static void divide(const float *restrict divisors, int64_t count, float *restrict row)
+{
+    for (int64_t i = 0; i < count; i++)
+        row[i] /= divisors[i] == 0 ? 1 : divisors[i];
+}
+
+static void fill(struct ig_masks_ops *ops)
+{
+    *ops = (struct ig_masks_ops){.magnitudes = magnitudes,
+                                 .tally = tally,
+                                 .above = above,
+                                 .between = between,
+                                 .equal = equal,
+                                 .draw = draw,
+                                 .scale = scale,
+                                 .sizes = sizes,
+                                 .add = add,
+                                 .agree = agree,
+                                 .divide = divide};
+}

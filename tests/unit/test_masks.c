@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * masks — each instruction set gives the bits of ref for every length; ref does what masks.h says.
+ */
+#include "check.h"
+#include "merge/random.h"
+#include "tensor/kernels/masks.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define COUNT 1024
+
+static float row[COUNT], sum[COUNT], got[2][COUNT], more[2][COUNT];
+static uint32_t keys[COUNT], keep[COUNT], mask[2][COUNT];
+static uint64_t tallies[2][65536];
+
+static uint64_t seed = 7;
+static float noise(void)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (float)((double)(int64_t)seed / 9.3e18);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    for (int i = 0; i < COUNT; i++) {
+        row[i] = i % 7 == 0 ? 0 : i % 11 == 0 ? -0.0f : noise() * (float)pow(10, i % 5 - 2);
+        sum[i] = i % 5 == 0 ? -0.0f : noise();
+        keep[i] = noise() > 0 ? UINT32_MAX : 0;
+        memcpy(&keys[i], &row[i], sizeof keys[i]);
+        keys[i] &= 0x7FFFFFFFu;
+    }
+    row[100] = 1e-45f;
+    sum[100] = 1e-45f;
+    return 0;
+}
+
+static struct ig_masks_ops ops_of(int isa)
+{
+    struct ig_masks_ops ops;
+    IG_OPS_FILL(masks, &ops, (enum ig_isa)isa);
+    return ops;
+}
+
+static void check_masks(const struct ig_masks_ops *ops, int isa, int64_t n)
+{
+    uint32_t bucket = keys[5] >> 16;
+    memset(tallies[isa > 0], 0, sizeof tallies[0]);
+    ops->tally(keys, n, bucket, tallies[isa > 0]);
+    assert_memory_equal(tallies[0], tallies[isa > 0], sizeof tallies[0]);
+    for (int which = 0; which < 4; which++) {
+        uint32_t *to = mask[isa > 0];
+        memset(to, 1, sizeof mask[0]);
+        if (which == 0) ops->magnitudes(row, n, to);
+        if (which == 1) ops->above(keys, n, keys[9], to);
+        if (which == 2) ops->between(keys, n, keys[9] < keys[3] ? keys[9] : keys[3], keys[4], to);
+        if (which == 3) ops->draw(17, (uint64_t)n % 3, n, 1u << 30, to);
+        static uint32_t want[4][COUNT];
+        if (isa == 0) memcpy(want[which], to, sizeof want[0]);
+        assert_memory_equal(want[which], to, sizeof want[0]);
+    }
+}
+
+static void check_sums(const struct ig_masks_ops *ops, int isa, int64_t n)
+{
+    static float want[4][COUNT];
+    for (int which = 0; which < 4; which++) {
+        float *to = got[0], *other = more[0];
+        memcpy(to, sum, sizeof got[0]);
+        memcpy(other, row, sizeof more[0]);
+        if (which == 0) ops->scale(row, keep, 0.3f, n, to);
+        if (which == 1) ops->scale(row, NULL, 0.3f, n, to);
+        if (which == 2) ops->agree(sum, row, 0.7f, n, to, other);
+        if (which == 3) ops->divide(row, n, to);
+        if (which < 3) ops->add(other, n, to);
+        if (isa == 0) memcpy(want[which], to, sizeof want[0]);
+        assert_memory_equal(want[which], to, sizeof want[0]);
+    }
+    static double all[2][8], kept[2][8];
+    int at = isa > 0;
+    memset(all[at], 0, sizeof all[0]);
+    memset(kept[at], 0, sizeof kept[0]);
+    ops->sizes(row, keep, n / 16 * 16, all[at], kept[at]);
+    assert_memory_equal(all[0], all[at], sizeof all[0]);
+    assert_memory_equal(kept[0], kept[at], sizeof kept[0]);
+    static int64_t equal;
+    if (isa == 0) equal = ops->equal(keys, n, 0);
+    assert_int_equal(equal, ops->equal(keys, n, 0));
+}
+
+static void every_set_has_the_same_bits(void **state)
+{
+    (void)state;
+    for (int64_t n = 0; n <= COUNT; n += n < 70 ? 1 : 159) {
+        for (int isa = 0; isa < IG_ISA_COUNT; isa++) {
+            if (!ig_isa_available((enum ig_isa)isa)) continue;
+            struct ig_masks_ops ops = ops_of(isa);
+            check_masks(&ops, isa, n);
+            check_sums(&ops, isa, n);
+        }
+    }
+}
+
+static void ref_does_what_it_says(void **state)
+{
+    (void)state;
+    struct ig_masks_ops ops = ops_of(IG_ISA_REF);
+    memset(got, 0, sizeof got);
+    ops.agree(sum, row, 0.5f, COUNT, got[0], got[1]);
+    ops.between(keys, COUNT, 0x3C000000u, 0x3F000000u, mask[0]);
+    ops.draw(42, 3, COUNT - 3, 1u << 31, mask[1]);
+    for (int i = 0; i < COUNT; i++) {
+        bool part = sum[i] >= 0 ? row[i] > 0 : row[i] < 0;
+        assert_true(got[0][i] == (part ? row[i] : 0));
+        assert_true(got[1][i] == (part ? 0.5f : 0));
+        float size = fabsf(row[i]);
+        assert_int_equal(mask[0][i], size >= 0x1p-7f && size < 0.5f ? UINT32_MAX : 0);
+        if (i < COUNT - 3)
+            assert_int_equal(mask[1][i],
+                             merge__random_at(42, (uint64_t)i + 3) < 1u << 31 ? UINT32_MAX : 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_set_has_the_same_bits),
+        cmocka_unit_test(ref_does_what_it_says),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}
