@@ -192,6 +192,8 @@ def stepwise_cases():
     w2, w3 = (0.6, 0.3), (0.6, 0.3, -0.2)
     top = "numerics: mergekit\n"
     yield recipe("linear", [1, 2], None, w2, top=top)
+    yield recipe("nuslerp", [1, 2], None, w2, top=top)
+    yield recipe("nuslerp", [1, 2], 0, w2, None, "nuslerp_flatten: false", top=top)
     yield recipe("task_arithmetic", [1, 2, 3], 0, w3, top=top)
     yield recipe("task_arithmetic", [1, 2], 0, w2, None, "lambda: 1.4, normalize: true", top=top)
     yield recipe("dare_ties", [1, 2, 3], 0, w3, "density: 1.0", "normalize: true", top=top)

@@ -27,9 +27,15 @@ struct options {
 struct model_options {
     double weight;
 };
+/* What mergekit has in the tensor's type between its steps. */
+struct steps {
+    float norm[2], factor[2], sine;
+    bool colinear;
+};
 struct state {
     struct merge_span span;
     double cosine; /* of rows and columns: their mean */
+    struct steps steps;
 };
 
 static const struct ig_opt options[] = {
@@ -72,6 +78,21 @@ static double weigh(double t, double aa, double ab, double bb, double c[2])
     c[0] = sin((1 - t) * angle) / sin(angle);
     c[1] = sin(t * angle) / sin(angle);
     return cosine;
+}
+
+static bool is_stepwise(const struct merge_case *job)
+{
+    return job->numerics != IG_F32;
+}
+
+/* Columns would need their sums in the tensor's type. */
+static bool check(struct merge_case *job, struct merge_notes *notes, struct ig_err *err)
+{
+    (void)notes;
+    if (!is_stepwise(job) || vectors_of(job) != COLUMNS) return true;
+    return ig_err_set(err, IG_ERR_UNSUPPORTED,
+                      "numerics: mergekit with nuslerp_row_wise cannot be reproduced in %s",
+                      ig_dtype_name(job->numerics));
 }
 
 /* ---- the grid ---- */
@@ -117,6 +138,7 @@ static double *column_sums(const struct merge_case *job, void *memory, int64_t p
 
 static int sums(const struct merge_case *job, const void *state, int round)
 {
+    if (is_stepwise(job)) return vectors_of(job) == WHOLE && round < 2 ? 2 - round : -1;
     if (vectors_of(job) == WHOLE) return merge__span_sums(job, state, round);
     if (round > 0) return -1;
     return vectors_of(job) == ROWS ? 1 : 0;
@@ -126,7 +148,7 @@ static int sums(const struct merge_case *job, const void *state, int round)
 static enum merge_rows rows(const struct merge_case *job, const void *state, int round)
 {
     (void)state, (void)round;
-    bool plain = vectors_of(job) != WHOLE && job->base < 0;
+    bool plain = (vectors_of(job) != WHOLE || job->numerics != IG_F32) && job->base < 0;
     return plain ? MERGE_ROWS_PLAIN : MERGE_ROWS_DELTA;
 }
 
@@ -138,6 +160,89 @@ static double weigh_row(const struct merge_block *block, double c[2])
         g[i] = merge__lane_sum(lanes[i]);
     return weigh(t_of(block->job), g[IG_ROWS_PAIR(0, 0)], g[IG_ROWS_PAIR(1, 0)],
                  g[IG_ROWS_PAIR(1, 1)], c);
+}
+
+/* ---- step by step, in the tensor's type ---- */
+
+static float rounded(const struct merge_case *job, double value)
+{
+    return merge__round_one(job->numerics, (float)value);
+}
+
+static void add_squares(const struct merge_block *b, double (*out)[IG_ROWS_LANES])
+{
+    for (int v = 0; v < 2; v++)
+        b->ops->gram(b->rows + (b->job->base >= 0) + v, 1, b->count, &out[v]);
+}
+
+static void find_norms(const struct merge_case *job, const double *squares, struct steps *s)
+{
+    for (int v = 0; v < 2; v++)
+        s->norm[v] = rounded(job, fmax((double)rounded(job, sqrt(squares[v])), NORM_MIN));
+}
+
+/* Products of the unit vectors' elements. */
+static void add_products(const struct merge_block *b, const struct steps *s, double *out)
+{
+    const float *const *v = b->rows + (b->job->base >= 0);
+    float *unit[2] = {b->spare[0], b->spare[1]};
+    for (int n = 0; n < 2; n++) {
+        for (int64_t i = 0; i < b->count; i++)
+            unit[n][i] = v[n][i] / s->norm[n];
+        merge__round(b, unit[n]);
+    }
+    for (int64_t i = 0; i < b->count; i++)
+        unit[0][i] *= unit[1][i];
+    merge__round(b, unit[0]);
+    for (int64_t i = 0; i < b->count; i++)
+        out[i % IG_ROWS_LANES] += (double)unit[0][i];
+}
+
+static double find_factors(const struct merge_case *job, double products, struct steps *s)
+{
+    double t = t_of(job), cosine = fmax(-1, fmin(1, (double)rounded(job, products)));
+    double sine_square = (double)rounded(job, 1 - (double)rounded(job, cosine * cosine));
+    s->colinear = sine_square <= 1e-16; /* mergekit's eps, squared */
+    s->factor[0] = (float)(1 - t);
+    s->factor[1] = (float)t;
+    if (s->colinear) return cosine;
+    double angle = (double)rounded(job, acos(cosine));
+    s->sine = rounded(job, sin(angle));
+    s->factor[0] = rounded(job, sin((double)rounded(job, (1 - t) * angle)));
+    s->factor[1] = rounded(job, sin((double)rounded(job, t * angle)));
+    return cosine;
+}
+
+static void map_steps(const struct merge_block *b, const struct steps *s, float *out)
+{
+    int skip = b->job->base >= 0;
+    float *other = b->spare[0];
+    b->masks->scale(b->rows[skip], NULL, s->factor[0], b->count, out);
+    merge__round(b, out);
+    b->masks->scale(b->rows[skip + 1], NULL, s->factor[1], b->count, other);
+    merge__round(b, other);
+    b->masks->add(other, b->count, out);
+    merge__round(b, out);
+    for (int64_t i = 0; !s->colinear && i < b->count; i++)
+        out[i] /= s->sine;
+    merge__round(b, out);
+    if (!skip) return;
+    b->masks->add(b->rows[0], b->count, out);
+    merge__round(b, out);
+}
+
+static void map_row_steps(const struct merge_block *b, float *out)
+{
+    struct steps s = {0};
+    double lanes[2][IG_ROWS_LANES] = {{0}}, squares[2];
+    add_squares(b, lanes);
+    for (int v = 0; v < 2; v++)
+        squares[v] = merge__lane_sum(lanes[v]);
+    find_norms(b->job, squares, &s);
+    memset(lanes, 0, sizeof lanes);
+    add_products(b, &s, lanes[0]);
+    find_factors(b->job, merge__lane_sum(lanes[0]), &s);
+    map_steps(b, &s, out);
 }
 
 static void add_columns(const struct merge_block *block)
@@ -158,6 +263,13 @@ static void reduce(const struct merge_block *block, const void *state, int round
                    double (*out)[IG_ROWS_LANES])
 {
     double c[2];
+    if (is_stepwise(block->job)) {
+        if (round == 0)
+            add_squares(block, out);
+        else
+            add_products(block, &((const struct state *)state)->steps, out[0]);
+        return;
+    }
     switch (vectors_of(block->job)) {
     case ROWS: out[0][0] += weigh_row(block, c); break;
     case COLUMNS: add_columns(block); break;
@@ -185,10 +297,15 @@ static double weigh_columns(const struct merge_case *job, const struct merge_tot
 static bool solve(const struct merge_case *job, void *state, int round,
                   const struct merge_totals *totals, struct ig_err *err)
 {
-    (void)round, (void)err;
+    (void)err;
     struct state *s = state;
     struct merge_span *span = &s->span;
-    if (vectors_of(job) == ROWS) {
+    if (is_stepwise(job)) {
+        if (round == 0)
+            find_norms(job, totals->sums, &s->steps);
+        else
+            s->cosine = find_factors(job, totals->sums[0], &s->steps);
+    } else if (vectors_of(job) == ROWS) {
         s->cosine = totals->sums[0] / (double)(job->tensor->elems / row(job));
     } else if (vectors_of(job) == COLUMNS) {
         s->cosine = weigh_columns(job, totals);
@@ -215,7 +332,12 @@ static void map(const struct merge_block *block, const void *state, float *out)
 {
     const struct state *s = state;
     int skip = block->job->base >= 0;
-    if (vectors_of(block->job) == WHOLE) {
+    if (is_stepwise(block->job)) {
+        if (vectors_of(block->job) == WHOLE)
+            map_steps(block, &s->steps, out);
+        else
+            map_row_steps(block, out);
+    } else if (vectors_of(block->job) == WHOLE) {
         merge__span_map(block, &s->span, out);
     } else if (vectors_of(block->job) == COLUMNS) {
         map_columns(block, out);
@@ -234,10 +356,13 @@ static void trace(const struct merge_case *job, const void *state, struct ig_jso
     ig_json_key(w, "vectors");
     ig_json_put_text(w, ig_slice_of(vector_names[vectors_of(job)]));
     merge__put_real(w, "t", t_of(job));
-    if (whole)
+    if (is_stepwise(job)) {
+        if (whole) merge__put_real(w, "cosine", s->cosine);
+    } else if (whole) {
         merge__span_trace(&s->span, w);
-    else
+    } else {
         merge__put_real(w, "mean_cosine", s->cosine);
+    }
 }
 
 const struct merge_method merge__nuslerp = {
@@ -252,7 +377,9 @@ const struct merge_method merge__nuslerp = {
     .models_min = 2,
     .models_max = 2,
     .base = MERGE_BASE_OPTIONAL,
+    .stepwise = true,
     .state_bytes = sizeof(struct state),
+    .check = check,
     .memory_bytes = memory_bytes,
     .row = row,
     .parts = parts,
