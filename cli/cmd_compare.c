@@ -6,7 +6,7 @@
 struct args {
     struct cli_common common;
     struct ig_opt_list runs;
-    const char *baseline, *tasks, *table;
+    const char *baseline, *tasks, *table, *html;
     bool markdown, flips;
     double plan;
     int64_t threads;
@@ -23,6 +23,8 @@ static const struct ig_opt options[] = {
                 "how many items would find a difference of D (0.01: one point)"),
     IG_OPT_TEXT(struct args, table, "table", 0, "FILE", NULL,
                 "no runs but published numbers: [table] model TASK.., split by tabs"),
+    IG_OPT_TEXT(struct args, html, "html", 0, "FILE", NULL,
+                "write a page: tables, plots, the items that changed side"),
     IG_OPT_FLAG(struct args, markdown, "markdown", 'm', "tables for a model card"),
     IG_OPT_INT(struct args, threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core"),
     CLI_COMMON(struct args),
@@ -32,9 +34,10 @@ static const struct ig_opt options[] = {
 static bool run_table(const struct args *args, struct ig_err *err)
 {
     struct ig_published *published;
-    if (args->runs.count || args->flips || args->plan > 0 || args->tasks)
-        return ig_err_set(err, IG_ERR_USAGE,
-                          "--table has no items: no runs, --tasks, --flips or --plan beside it");
+    if (args->runs.count || args->flips || args->html || args->plan > 0 || args->tasks)
+        return ig_err_set(
+            err, IG_ERR_USAGE,
+            "--table has no items: no runs, --tasks, --flips, --html or --plan beside it");
     if (!ig_published_read(args->table, args->baseline, &published, err)) return false;
     bool ok = true;
     if (args->common.json) {
@@ -81,7 +84,8 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
                                        .watch = watch};
     if (!ig_compare_open(&job, &comparison, err)) return false;
     cli_watch_clear();
-    bool ok = show(args, comparison, err);
+    bool ok = (!args->html || cli_compare_page(comparison, args->html, err)) &&
+              show(args, comparison, err);
     ig_compare_close(comparison);
     return ok;
 }
@@ -89,7 +93,7 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
 const struct cli_command cli_compare = {
     "compare",
     "say which evaluated model is better, and what cannot be told",
-    "ingot compare runs/base runs/merged runs/merged-qx86-hi --baseline base --plan 0.01",
+    "ingot compare runs/base runs/merged runs/merged-qx86-hi --baseline base --html page.html",
     options,
     sizeof(struct args),
     run,

@@ -6,6 +6,10 @@
 
 /* ---- compare_print.c: on stdout ---- */
 void cli_compare_print(const struct ig_comparison *comparison, bool markdown);
+/* "0.031", "<0.0001"; returns out. */
+const char *cli_compare_p(double p, char out[16]);
+/* The best value of a task's column; of the means with task -1. */
+double cli_compare_best(const struct ig_comparison *comparison, int task);
 /* The items that changed side, with their texts. */
 IG_MUST_CHECK bool cli_compare_print_flips(const struct ig_comparison *comparison,
                                            struct ig_err *err);
@@ -31,3 +35,7 @@ void cli_grid_print(struct cli_grid *grid, bool markdown);
 /* ---- compare_json.c ---- */
 IG_MUST_CHECK bool cli_compare_json(const struct ig_comparison *comparison, bool flips,
                                     struct ig_json_writer *w, struct ig_err *err);
+
+/* ---- compare_page.c ---- */
+IG_MUST_CHECK bool cli_compare_page(const struct ig_comparison *comparison, const char *path,
+                                    struct ig_err *err);

@@ -6,7 +6,7 @@
 #include <math.h>
 
 /* "0.031", "<0.0001". */
-static const char *p_text(double p, char out[16])
+const char *cli_compare_p(double p, char out[16])
 {
     if (isnan(p))
         snprintf(out, 16, "-");
@@ -19,21 +19,16 @@ static const char *p_text(double p, char out[16])
 
 /* ---- the scores ---- */
 
-static double best_of(const struct ig_comparison *c, int task)
+double cli_compare_best(const struct ig_comparison *c, int task)
 {
     double best = -1;
     for (int i = 0; i < c->model_count; i++) {
-        const struct ig_compare_score *s = &c->models[i].scores[task];
-        if (s->items && s->value > best) best = s->value;
+        const struct ig_compare_model *m = &c->models[i];
+        if (task < 0)
+            best = fmax(best, m->mean.value);
+        else if (m->scores[task].items)
+            best = fmax(best, m->scores[task].value);
     }
-    return best;
-}
-
-static double best_mean(const struct ig_comparison *c)
-{
-    double best = -1;
-    for (int i = 0; i < c->model_count; i++)
-        best = fmax(best, c->models[i].mean.value);
     return best;
 }
 
@@ -57,7 +52,7 @@ static void print_metrics(const struct ig_comparison *c)
 static void print_scores(const struct ig_comparison *c, bool markdown)
 {
     struct cli_grid grid = {.columns = c->task_count + 2};
-    double mean = best_mean(c);
+    double mean = cli_compare_best(c, -1);
     cli_grid_put(&grid, "model");
     for (int t = 0; t < c->task_count; t++)
         cli_grid_put(&grid, "%s", c->tasks[t].name);
@@ -69,10 +64,10 @@ static void print_scores(const struct ig_comparison *c, bool markdown)
             const struct ig_compare_score *s = &m->scores[t];
             if (s->items)
                 cli_grid_put(&grid, "%.3f%s", s->value,
-                             c->model_count < 2          ? ""
-                             : s->value == best_of(c, t) ? "*"
-                             : markdown                  ? ""
-                                                         : " ");
+                             c->model_count < 2                   ? ""
+                             : s->value == cli_compare_best(c, t) ? "*"
+                             : markdown                           ? ""
+                                                                  : " ");
             else
                 cli_grid_put(&grid, "-");
         }
@@ -95,7 +90,7 @@ static void put_margin(struct cli_grid *grid, const struct ig_compare_pair *pair
     char p[16];
     const char *way = pair->margin_p_holm >= 0.05 ? "" : pair->margin_change < 0 ? "down " : "up ";
     if (pair->has_margin)
-        cli_grid_put(grid, "%s%s", way, p_text(pair->margin_p_holm, p));
+        cli_grid_put(grid, "%s%s", way, cli_compare_p(pair->margin_p_holm, p));
     else
         cli_grid_put(grid, "-");
 }
@@ -111,8 +106,8 @@ static void put_pair(struct cli_grid *grid, const struct ig_comparison *c, int m
     cli_grid_put(grid, "%lld", (long long)p->gained);
     cli_grid_put(grid, "%+.1f", 100 * p->difference);
     cli_grid_put(grid, "%+.1f to %+.1f", 100 * p->low, 100 * p->high);
-    cli_grid_put(grid, "%s", p_text(p->p, a));
-    cli_grid_put(grid, "%s", p_text(p->p_holm, b));
+    cli_grid_put(grid, "%s", cli_compare_p(p->p, a));
+    cli_grid_put(grid, "%s", cli_compare_p(p->p_holm, b));
     put_margin(grid, p);
     if (c->plan > 0) cli_grid_put(grid, "%.0f", p->planned);
     ig_compare_verdict(c, model, task, &words);
@@ -134,7 +129,7 @@ static void put_mean(struct cli_grid *grid, const struct ig_comparison *c, int m
     cli_grid_put(grid, "%s", "");
     cli_grid_put(grid, "%+.1f", 100 * m->difference);
     cli_grid_put(grid, "%+.1f to %+.1f", 100 * m->low, 100 * m->high);
-    cli_grid_put(grid, "%s", p_text(m->p, p));
+    cli_grid_put(grid, "%s", cli_compare_p(m->p, p));
     cli_grid_put(grid, "%s", "");
     cli_grid_put(grid, "%s", "");
     if (c->plan > 0) cli_grid_put(grid, "%s", "");

@@ -191,6 +191,9 @@ static void holm_keeps_order_and_skips_nan(void **state)
     eval__holm(p, 6);
     assert_true(isnan(p[1]));
     near(p[2], 0.005, 1e-15, "the least times five");
+    double tiny[] = {1e-30, 0, 1};
+    eval__holm(tiny, 3);
+    assert_true(tiny[0] > 1e-30 && tiny[1] == 0 && tiny[2] == 1);
     assert_true(p[2] <= p[0] && p[0] == p[4] && p[0] <= p[3] && p[3] <= p[5] && p[5] <= 1);
 }
 

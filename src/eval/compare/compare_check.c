@@ -27,7 +27,7 @@ static void add_doc(struct differing *d, int64_t doc)
     if (d->count++ < DOCS_SHOWN)
         snprintf(d->docs + used, sizeof d->docs - used, "%s%lld", used ? ", " : "", (long long)doc);
     else if (d->count == DOCS_SHOWN + 1)
-        snprintf(d->docs + used, sizeof d->docs - used, " ..");
+        snprintf(d->docs + used, sizeof d->docs - used, ", ..");
 }
 
 static bool check_settings(const struct compare_part *a, const struct compare_part *b,
@@ -90,13 +90,14 @@ static bool check_items(const struct compare_part *a, const struct compare_part 
             add_doc(&prompts, x->doc);
     }
     const struct differing *d = rows.count ? &rows : targets.count ? &targets : &prompts;
-    const char *what = rows.count      ? "rows differ (doc_hash): other data, or another order"
-                       : targets.count ? "targets differ (target_hash)"
-                                       : "prompts differ (prompt_hash): another chat template, "
-                                         "other examples or another release?";
+    const char *what = rows.count ? "rows" : targets.count ? "targets" : "prompts";
+    const char *hash = rows.count ? "doc" : targets.count ? "target" : "prompt";
+    const char *why = rows.count      ? ": other data, or another order"
+                      : targets.count ? ""
+                                      : ": another chat template, other examples or release?";
     if (d->count == 0) return true;
-    return ig_err_set(err, IG_ERR_DATA, "%lld of %lld %s; doc_ids %s", (long long)d->count,
-                      (long long)a->count, what, d->docs);
+    return ig_err_set(err, IG_ERR_DATA, "%lld of %lld %s differ (%s_hash; doc_ids %s)%s",
+                      (long long)d->count, (long long)a->count, what, hash, d->docs, why);
 }
 
 bool eval__parts_match(const struct compare_run *base, const struct compare_part *a,

@@ -354,6 +354,12 @@ static bool belongs(struct compare_part *part, const struct compare_sample *s, b
     return true;
 }
 
+/* A tie may go either way. */
+static bool agrees(double margin, bool right)
+{
+    return isfinite(margin) && (margin == 0 || (margin > 0) == right);
+}
+
 static bool take_line(struct reading *r, struct ig_err *err)
 {
     struct ig_arena arena = {0};
@@ -370,9 +376,9 @@ static bool take_line(struct reading *r, struct ig_err *err)
         s->item.bytes = (uint32_t)text.len;
         r->bare[part->count] = s->margin_bare;
         r->bare_picks[part->count] = s->pick_bare;
-        if (s->item.has_margin) { /* a tie may go either way */
-            r->wrong += s->item.margin != 0 && (s->item.margin > 0) != s->item.right;
-            r->wrong_bare += s->margin_bare != 0 && (s->margin_bare > 0) != s->item.right;
+        if (s->item.has_margin) {
+            r->wrong += !agrees(s->item.margin, s->item.right);
+            r->wrong_bare += !agrees(s->margin_bare, s->item.right);
         }
         part->items[part->count++] = s->item;
     }

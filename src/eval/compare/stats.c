@@ -71,17 +71,17 @@ void eval__holm(double *p, int count)
     double floor = 0;
     for (int i = 0; i < count; i++)
         left += !isnan(p[i]);
-    /* Adjusted values are told from others by 2 being added, until all are done. */
+    /* Until all are done, adjusted values are told from others by their sign. */
     for (; left > 0; left--) {
         int least = -1;
         for (int i = 0; i < count; i++)
-            if (p[i] < 2 && (least < 0 || p[i] < p[least])) least = i;
+            if (!isnan(p[i]) && !signbit(p[i]) && (least < 0 || p[i] < p[least])) least = i;
         IG_ASSERT(least >= 0);
         floor = fmax(floor, fmin(1, p[least] * left));
-        p[least] = 2 + floor;
+        p[least] = -floor;
     }
     for (int i = 0; i < count; i++)
-        p[i] -= p[i] >= 2 ? 2 : 0;
+        p[i] = fabs(p[i]);
 }
 
 double eval__items_needed(double difference, double discordant)
