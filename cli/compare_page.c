@@ -4,6 +4,7 @@
 #include "compare.h"
 #include "ingot/report.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -300,6 +301,14 @@ static bool put_flips(struct page *page, struct ig_err *err)
 
 /* ---- the page ---- */
 
+static void put_profile(struct page *page, const char *profile)
+{
+    if (!*profile) return;
+    char *text = format(page, "%c%s.", toupper((unsigned char)*profile), profile + 1);
+    if (text) ig_report_paragraph(page->report, text);
+    forget(page);
+}
+
 static void put_title(struct page *page, int model)
 {
     const struct ig_comparison *c = page->c;
@@ -313,12 +322,12 @@ static void put_intro(struct page *page)
     const struct ig_comparison *c = page->c;
     char *text = format(
         page,
-        "%d models on %d tasks, item by item against %s. Differences are tested with McNemar's "
+        "%d models on %d task%s, item by item against %s. Differences are tested with McNemar's "
         "exact "
         "test (mid-p), adjusted over the tasks (Holm); the mean by a stratified paired bootstrap "
         "(%lld rounds, seed %llu). Items that belong together count as one.",
-        c->model_count, c->task_count, c->models[c->baseline].name, (long long)c->rounds,
-        (unsigned long long)c->seed);
+        c->model_count, c->task_count, c->task_count == 1 ? "" : "s", c->models[c->baseline].name,
+        (long long)c->rounds, (unsigned long long)c->seed);
     if (text) ig_report_paragraph(page->report, text);
     forget(page);
 }
@@ -333,7 +342,7 @@ bool cli_compare_page(const struct ig_comparison *c, const char *path, struct ig
     for (int i = 0; i < c->model_count; i++) {
         if (i == c->baseline) continue;
         put_title(&page, i);
-        ig_report_paragraph(page.report, c->models[i].profile);
+        put_profile(&page, c->models[i].profile);
         put_intervals(&page, i);
         put_pairs(&page, i);
         put_margins(&page, i);

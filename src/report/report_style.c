@@ -27,6 +27,7 @@ const char *const report__style[] = {
     "thead th{font-weight:600;color:var(--quiet);vertical-align:bottom}\n"
     "tbody th{position:sticky;left:0;background:var(--ground);font-weight:600;"
     "max-width:16rem;overflow:hidden;text-overflow:ellipsis}\n"
+    "td:not(.n){white-space:normal;min-width:8.5rem}\n"
     ".n{text-align:right;font-variant-numeric:tabular-nums}\n"
     ".best{font-weight:700}\n"
     ".good{color:var(--good)}.bad{color:var(--bad)}.even{color:var(--even)}\n"
