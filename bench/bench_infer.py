@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Prompt and decoding rates of bench_infer beside llama.cpp's llama-bench, on the same shapes.
+"""Rates of bench_infer beside llama.cpp's, on the same shapes: a prompt, decoding, short texts.
 
     bench_infer.py gguf MODEL OUT.gguf                       a plain bf16 Qwen3 folder as GGUF
-    bench_infer.py run BENCH_INFER LLAMA_BENCH FOLDER=GGUF.. [--prompt 512] [--new 64] [--rounds 5]
+    bench_infer.py run BENCH_INFER LLAMA_BIN FOLDER=GGUF.. [--prompt 512] [--new 64] [--rounds 5]
+    bench_infer.py all BUILD LLAMA_BIN DIR                   makes what is missing in DIR, and runs
 
 bench/make_models.c makes a folder of random weights, `ingot quantize` its quantised forms, llama.cpp's
-llama-quantize those of the GGUF. Programs take turns, so that both see the same neighbours; the
-table gives medians in tokens a second, and the ratio. Threads: one for each core, both.
+llama-quantize those of the GGUF. LLAMA_BIN holds llama-bench and llama-batched-bench. Programs take
+turns, so that both see the same neighbours; the table gives medians in tokens a second, the median of
+the rounds' ratios, and for decoding the share of the memory's bandwidth (--bandwidth, in GB/s) that
+reading all weights for each token takes. `batch` is 16 texts of 64 tokens of which each one's last row
+goes through the head. Threads: one for each core, both (--threads).
 Written for llama.cpp as in llama-cpp-python 0.3.36, built with GGML_NATIVE; gguf 0.17.
 """
 import argparse
@@ -78,34 +82,76 @@ def write_gguf(folder, out):
     w.close()
 
 
+CASES = ("prompt", "decode", "batch")
+
+
+def lines(command):
+    """The JSON lines that a program prints."""
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+
 def ours(program, folder, args):
-    out = subprocess.run([program, folder, str(args.prompt), str(args.new), "1"], check=True,
-                         capture_output=True, text=True).stdout
-    rates = {row["case"]: row["tokens_per_s"] for row in map(json.loads, out.splitlines())}
-    return rates["prompt"], rates["decode"]
+    rows = lines([program, folder, str(args.prompt), str(args.new), "1", str(args.threads)])
+    rates = {row["case"]: row["tokens_per_s"] for row in rows if "tokens_per_s" in row}
+    return [rates[case] for case in CASES]
 
 
-def theirs(program, model, args):
-    out = subprocess.run([program, "-m", model, "-p", str(args.prompt), "-n", str(args.new), "-r", "1",
-                          "-t", str(len(os.sched_getaffinity(0))), "-o", "json"], check=True,
-                         capture_output=True, text=True).stdout
-    rows = json.loads(out)
-    return (next(r["avg_ts"] for r in rows if r["n_prompt"]),
-            next(r["avg_ts"] for r in rows if r["n_gen"]))
+def theirs(folder, model, args):
+    threads = str(args.threads)
+    rows = lines([f"{folder}/llama-bench", "-m", model, "-p", str(args.prompt), "-n", str(args.new), "-r",
+                  "1", "-t", threads, "-o", "jsonl"])
+    batch = lines([f"{folder}/llama-batched-bench", "-m", model, "-c", "2048", "-npp", "64", "-ntg", "1",
+                   "-npl", "16", "-t", threads, "--output-format", "jsonl"])
+    return [next(r["avg_ts"] for r in rows if r["n_prompt"]),
+            next(r["avg_ts"] for r in rows if r["n_gen"]), batch[-1]["speed_pp"]]
 
 
 def run(args):
-    print(f"{'model':<12}{'case':<8}{'ingot':>10}{'llama.cpp':>11}{'ratio':>8}")
+    print(f"{'model':<12}{'case':<8}{'ingot':>10}{'llama.cpp':>11}{'ratio':>8}{'of memory':>11}")
     for pair in args.pairs:
         folder, model = pair.split("=")
         rounds = [(ours(args.bench, folder, args), theirs(args.llama, model, args))
                   for _ in range(args.rounds)]
-        for i, case in enumerate(("prompt", "decode")):
+        size = sum(path.stat().st_size for path in pathlib.Path(folder).glob("*.safetensors"))
+        for i, case in enumerate(CASES):
             a = statistics.median(r[0][i] for r in rounds)
             b = statistics.median(r[1][i] for r in rounds)
             ratio = statistics.median(r[0][i] / r[1][i] for r in rounds)
-            print(f"{pathlib.Path(folder).name:<12}{case:<8}{a:>10.1f}{b:>11.1f}{ratio:>8.2f}",
+            share = f"{a * size / args.bandwidth / 1e7:>10.0f}%" if case == "decode" else ""
+            print(f"{pathlib.Path(folder).name:<12}{case:<8}{a:>10.1f}{b:>11.1f}{ratio:>8.2f}{share}",
                   flush=True)
+
+
+def make_all(args):
+    """bf16, and 8, 6 and 4 bits in groups of 64, beside llama.cpp's types of these widths."""
+    at = args.dir
+    plain, gguf_file = at / "bf16", at / "BF16.gguf"
+    if not plain.exists():
+        subprocess.run([f"{args.build}/bench/make_models", str(at), "1"], check=True)
+        (at / "m0").rename(plain)
+    if not gguf_file.exists():
+        write_gguf(plain, gguf_file)
+    args.bench = f"{args.build}/bench/bench_infer"
+    args.pairs = [f"{plain}={gguf_file}"]
+    for bits, kind in ((8, "Q8_0"), (6, "Q6_K"), (4, "Q4_0")):
+        folder, model = at / f"q{bits}", at / f"{kind}.gguf"
+        if not folder.exists():
+            subprocess.run([f"{args.build}/cli/ingot", "quantize", str(plain), str(folder), "-b", str(bits),
+                            "-g", "64", "-q"], check=True)
+        if not model.exists():
+            subprocess.run([f"{args.llama}/llama-quantize", "--pure", str(gguf_file), str(model), kind],
+                           check=True, capture_output=True)
+        args.pairs.append(f"{folder}={model}")
+    run(args)
+
+
+def add_limits(parser):
+    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--new", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--bandwidth", type=float, default=25.0, metavar="GB/s")
 
 
 def main():
@@ -119,10 +165,14 @@ def main():
     bench.add_argument("bench")
     bench.add_argument("llama")
     bench.add_argument("pairs", nargs="+", metavar="FOLDER=GGUF")
-    bench.add_argument("--prompt", type=int, default=512)
-    bench.add_argument("--new", type=int, default=64)
-    bench.add_argument("--rounds", type=int, default=5)
+    add_limits(bench)
     bench.set_defaults(call=run)
+    everything = commands.add_parser("all")
+    everything.add_argument("build")
+    everything.add_argument("llama")
+    everything.add_argument("dir", type=pathlib.Path)
+    add_limits(everything)
+    everything.set_defaults(call=make_all)
     args = parser.parse_args()
     args.call(args)
 

@@ -90,11 +90,18 @@ static void fill(uint16_t *out, int tensor, int model, int64_t first, int64_t n)
     }
 }
 
-static bool make(const char *dir, int model, struct ig_err *err)
+static bool make(const char *dir, int model, int layers, struct ig_err *err)
 {
     static uint16_t chunk[CHUNK];
-    static const char config[] = "{\"model_type\": \"qwen3\", \"tie_word_embeddings\": true}\n";
-    char path[4096];
+    char path[4096], config[1024];
+    snprintf(config, sizeof config,
+             "{\"model_type\": \"qwen3\", \"architectures\": [\"Qwen3ForCausalLM\"], "
+             "\"hidden_size\": %d, \"intermediate_size\": %d, \"num_attention_heads\": %d, "
+             "\"num_key_value_heads\": %d, \"head_dim\": %d, \"num_hidden_layers\": %d, "
+             "\"vocab_size\": %d, \"max_position_embeddings\": 40960, \"rms_norm_eps\": 1e-06, "
+             "\"rope_theta\": 1000000, \"hidden_act\": \"silu\", \"tie_word_embeddings\": true, "
+             "\"torch_dtype\": \"bfloat16\"}\n",
+             HIDDEN, FFN, HEADS, KV_HEADS, HEAD_DIM, layers, VOCAB);
     struct ig_writer *w;
     snprintf(path, sizeof path, "%s/m%d", dir, model);
     struct ig_writer_plan plan = {
@@ -125,7 +132,7 @@ int main(int argc, char **argv)
     }
     list_tensors(layers);
     for (int m = 0; m < models; m++) {
-        if (make(argv[1], m, &err)) continue;
+        if (make(argv[1], m, layers, &err)) continue;
         fprintf(stderr, "error: %s\n", err.text);
         return 1;
     }

@@ -163,10 +163,49 @@ static void fast_scores_do_not_depend_on_the_batch(void **state)
     }
 }
 
+/* 700 tokens do not fit one batch, as one span or as a tree. */
+static void trees_larger_than_a_batch(void **state)
+{
+    (void)state;
+    enum { LONG = 700 };
+    static int32_t text[LONG + 1];
+    static double want[LONG];
+    static struct ig_target targets[LONG];
+    static struct ig_scored got[LONG];
+    struct ig_err err = {0};
+    struct ig_model *model;
+    struct ig_session *session;
+    for (int i = 0; i <= LONG; i++)
+        text[i] = (int32_t)((i * 7919 + i / 13) % VOCAB);
+    const char *dir = scratch("plain");
+    check_ok(ig_model_open(dir, 2, &model, &err), &err);
+    check_ok(ig_session_new(model, 0, &session, &err), &err);
+    check_ok(ig_session_score(session, text, text + 1, LONG, want, NULL, &err), &err);
+    const struct ig_span whole[] = {{text, LONG, -1}};
+    const struct ig_span parts[] = {{text + 1, 20, -1},  {text, 500, -1},      {text + 3, 100, 1},
+                                    {text + 500, 90, 1}, {text + 590, 110, 3}, {text, 7, -1}};
+    for (int cut = 0; cut < 2; cut++) {
+        for (int i = 0; i < LONG; i++) {
+            targets[i] = (struct ig_target){0, i, text[i + 1]};
+            if (!cut) continue;
+            targets[i].span = i < 500 ? 1 : i < 590 ? 3 : 4;
+            targets[i].index = i < 500 ? i : i < 590 ? i - 500 : i - 590;
+        }
+        check_ok(ig_session_score_spans(session, cut ? parts : whole, cut ? 6 : 1, targets, LONG,
+                                        got, &err),
+                 &err);
+        for (int i = 0; i < LONG; i++)
+            assert_true(got[i].logprob == want[i]);
+    }
+    ig_session_free(session);
+    ig_model_close(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fast_scores_do_not_depend_on_the_batch),
+        cmocka_unit_test(trees_larger_than_a_batch), /* of the model that the first one made */
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -246,10 +246,83 @@ static void pack_w_plain(const struct ig_matrix *w, int64_t first, int64_t count
     }
 }
 
-/* Through f32, STRETCH columns of 16 features at a time. */
-#define STRETCH 128
+/* A row's codes, and the scales of a stretch of 16 groups. */
+struct coded {
+    const uint8_t *p;
+    const float *scales, *biases;
+    int shift; /* to a group's number */
+};
+
+/* 64 codes from column c of the stretch on, as bf16. */
+WITH_BF16 INLINE void dequantize(const struct spreader *s, const int bits, struct coded row,
+                                 int64_t c, __m512i *low, __m512i *high)
+{
+    uint8_t codes[64] __attribute__((aligned(64)));
+    __m512 v[4];
+    _mm512_store_si512(codes, codes_at(s, bits, row.p));
+    UNROLL
+    for (int k = 0; k < 4; k++) {
+        int64_t g = (c + 16 * k) >> row.shift;
+        __m512i q = _mm512_cvtepu8_epi32(_mm_load_si128((const void *)(codes + 16 * k)));
+        v[k] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), _mm512_set1_ps(row.scales[g]),
+                               _mm512_set1_ps(row.biases[g]));
+    }
+    *low = (__m512i)_mm512_cvtne2ps_pbh(v[1], v[0]);
+    *high = (__m512i)_mm512_cvtne2ps_pbh(v[3], v[2]);
+}
+
+/* 16 features; those after `used` are zeros. */
+WITH_BF16 INLINE void pack_16(const struct ig_matrix *w, int64_t first, int64_t used,
+                              uint8_t *panel, const int bits)
+{
+    const struct spreader s = spreader_of(w);
+    const int64_t groups = w->cols / w->group, stretch = 16 * w->group;
+    const size_t row_bytes = ig_matmul_row_bytes(w);
+    const uint8_t *data = (const uint8_t *)w->data + (size_t)first * row_bytes;
+    const int shift = __builtin_ctz((unsigned)w->group);
+    float scales[256], biases[256];
+    for (int64_t at = 0; at < w->cols; at += stretch) {
+        int64_t width = w->cols - at < stretch ? w->cols - at : stretch, g = at / w->group;
+        for (int64_t i = 0; i < 16 && i < used; i++) {
+            __m512 bias,
+                scale = scales_at(w, (first + i) * groups + g, lanes_of(groups - g), &bias);
+            _mm512_storeu_ps(scales + 16 * i, scale);
+            _mm512_storeu_ps(biases + 16 * i, bias);
+        }
+        for (int64_t c = 0; c < width; c += 64) {
+            __m512i low[16], high[16];
+            for (int64_t i = 0; i < 16; i++) {
+                struct coded row = {data + (size_t)i * row_bytes + (size_t)((at + c) / 8 * bits),
+                                    scales + 16 * i, biases + 16 * i, shift};
+                low[i] = high[i] = _mm512_setzero_si512();
+                if (i < used) dequantize(&s, bits, row, c, &low[i], &high[i]);
+            }
+            store_units(low, panel + (at + c) * PANEL * 2);
+            store_units(high, panel + (at + c + 32) * PANEL * 2);
+        }
+    }
+}
+
 WITH_BF16 static void pack_w_packed(const struct ig_matrix *w, int64_t first, int64_t count,
                                     uint8_t *out)
+{
+    for (int64_t n = 0; n < N; n += 16) {
+        uint8_t *panel = out + n / PANEL * PANEL * w->cols * 2 + n % PANEL * 4;
+        switch (w->bits) {
+        case 2: pack_16(w, first + n, count - n, panel, 2); break;
+        case 3: pack_16(w, first + n, count - n, panel, 3); break;
+        case 4: pack_16(w, first + n, count - n, panel, 4); break;
+        case 5: pack_16(w, first + n, count - n, panel, 5); break;
+        case 6: pack_16(w, first + n, count - n, panel, 6); break;
+        default: pack_16(w, first + n, count - n, panel, 8); break;
+        }
+    }
+}
+
+/* mxfp8: through f32, STRETCH columns of 16 features at a time. */
+#define STRETCH 128
+WITH_BF16 static void pack_w_fp8(const struct ig_matrix *w, int64_t first, int64_t count,
+                                 uint8_t *out)
 {
     struct ig_matmul_ops ops;
     float rows[16 * STRETCH];
@@ -283,6 +356,8 @@ static void pack_w(enum ig_narrow kind, const struct ig_matrix *w, int64_t first
         pack_w_int8(w, first, count, out);
     else if (w->packing == IG_PACK_BF16)
         pack_w_plain(w, first, count, out);
+    else if (w->packing == IG_PACK_FP8)
+        pack_w_fp8(w, first, count, out);
     else
         pack_w_packed(w, first, count, out);
 }
