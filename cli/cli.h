@@ -3,6 +3,7 @@
  *
  * stdout is the result, stderr is chat. Exit codes: 0 done, 1 failed, 2 wrong usage. */
 #pragma once
+#include "ingot/dist.h"
 #include "ingot/err.h"
 #include "ingot/json.h"
 #include "ingot/opt.h"
@@ -28,6 +29,10 @@ struct cli_command {
     size_t args_size;
     bool (*run)(const void *args, const struct ig_watch *watch, struct ig_err *err);
 };
+
+/* The ranks of this run, or NULL: one process alone. Commands that know what to do with ranks pass
+ * it on; of any other command only rank 0 does something. */
+struct ig_dist *cli_dist(void);
 
 /* All commands, NULL-terminated. */
 extern const struct cli_command *const cli_commands[];

@@ -153,7 +153,8 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
                                      .rounding = (enum ig_rounding)args->rounding,
                                      .threads = (int)args->threads,
                                      .resume = args->resume,
-                                     .force = args->force};
+                                     .force = args->force,
+                                     .dist = cli_dist()};
     if (ok && args->dry_run)
         ok = dry_run(args, &job, watch, err);
     else if (ok)

@@ -99,6 +99,29 @@ static bool asks_for_help(int argc, char **argv)
     return false;
 }
 
+static struct ig_dist *ranks;
+
+struct ig_dist *cli_dist(void)
+{
+    return ranks;
+}
+
+/* Whether all ranks work on it; any other command is rank 0's alone. */
+static bool is_shared(const struct cli_command *command)
+{
+    static const char *const names[] = {"merge", "expand", "extract", "quantize", "eval"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(command->name, names[i]) == 0) return true;
+    return false;
+}
+
+/* Only rank 0 prints results and progress; every rank says what fails. */
+static bool silence_others(struct ig_err *err)
+{
+    if (ig_dist_rank(ranks) == 0 || freopen("/dev/null", "w", stdout)) return true;
+    return ig_err_set(err, IG_ERR_IO, "cannot open /dev/null");
+}
+
 static int run_command(const struct cli_command *command, int argc, char **argv)
 {
     struct ig_err err = {0};
@@ -107,15 +130,20 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
     void *args = calloc(1, command->args_size);
     if (!args) return report_error(command, false, (ig_err_nomem(&err), &err));
     bool ok = ig_opt_parse(command->options, argc, (const char *const *)argv, args, &err) &&
-              ig_isa_pick(&isa, &err) && cli_models_find(command->options, args, &models, &err);
+              ig_dist_open(&ranks, &err) && silence_others(&err) && ig_isa_pick(&isa, &err) &&
+              cli_models_find(command->options, args, &models, &err);
     const struct cli_common *common = args;
-    if (ok) ok = command->run(args, cli_watch(common->quiet), &err);
+    bool first = ig_dist_rank(ranks) == 0;
+    if (ok && (first || is_shared(command)))
+        ok = command->run(args, cli_watch(common->quiet || !first), &err);
     cli_watch_clear();
     if (ok && (fflush(stdout) != 0 || ferror(stdout)))
         ok = ig_err_set(&err, IG_ERR_IO, "cannot write to standard output");
     int status = ok ? 0 : report_error(command, asks_for_json(argc, argv), &err);
     cli_models_release(&models);
     free(args);
+    if (!ok && ranks) ig_dist_abort(ranks, status);
+    ig_dist_close(ranks);
     return status;
 }
 

@@ -30,6 +30,7 @@ bool cli_merging_run(const struct cli_merging *args, const struct ig_recipe *rec
         .trace = args->trace,
         .resume = args->resume,
         .force = args->force,
+        .dist = cli_dist(),
     };
     if (!ig_merge_plan(&job, watch, &merge, err)) goto done;
     if (args->dry_run)

@@ -38,6 +38,7 @@ struct ig_merge_job {
     int64_t memory_bytes;                          /* 0: default working set */
     bool trace;                                    /* write the sketchbook into OUT */
     bool resume, force;
+    struct ig_dist *dist; /* the ranks that do it together; NULL: this process alone */
 };
 
 struct ig_merge;

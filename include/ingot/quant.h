@@ -51,8 +51,9 @@ struct ig_cast_plan {
     const char *out;
     struct ig_slice fingerprint; /* of what the tensors are made from */
     bool resume, force;
-    bool keep_journal; /* one of several outputs: see struct ig_writer_plan */
-    bool has_card;     /* the caller adds a README.md of its own */
+    struct ig_dist *dist; /* see struct ig_writer_plan */
+    bool keep_journal;    /* one of several outputs: see struct ig_writer_plan */
+    bool has_card;        /* the caller adds a README.md of its own */
 };
 /* The type that a tensor is cast to before it is quantised, as mlx_lm.convert decides: the config's
  * torch_dtype, else its text_config's dtype; what cannot be quantised becomes bf16. */
@@ -64,6 +65,9 @@ IG_MUST_CHECK bool ig_cast_plan(const struct ig_cast_plan *plan, struct ig_cast 
 /* Makes the output folder; after this the sink takes tensors by their index in plan->tensors. */
 IG_MUST_CHECK bool ig_cast_start(struct ig_cast *cast, struct ig_err *err);
 struct ig_sink ig_cast_sink(struct ig_cast *cast);
+/* Which of the cast's modules a tensor of the plan goes to, or -1: what is stacked has to come from
+ * one rank. */
+int64_t ig_cast_module(const struct ig_cast *cast, int64_t tensor);
 /* The folder's writer, to add and carry files to. */
 struct ig_writer *ig_cast_writer(struct ig_cast *cast);
 /* Writes config.json and README.md and finishes the folder. */
@@ -88,6 +92,7 @@ struct ig_quant_job {
     enum ig_rounding rounding;
     int threads; /* 0: one for each core */
     bool resume, force;
+    struct ig_dist *dist; /* the ranks that do it together; NULL: this process alone */
 };
 struct ig_output_report { /* one element of "outputs" in --json */
     char recipe[64];

@@ -8,6 +8,7 @@
  * Threads: reading, put and mark are safe from many threads; open, finish and close are not.
  * Format:  docs/formats/safetensors.md. */
 #pragma once
+#include "ingot/dist.h"
 #include "ingot/json.h"
 #include "ingot/tensor.h"
 #include "ingot/watch.h"
@@ -89,6 +90,7 @@ struct ig_writer_plan {
     bool keep_journal;           /* one of several outputs: when it is finished, its journal stays
                                     beside it, so that a resumed run knows it, until forget */
     bool force;                  /* replace an existing OUT, at the end, by rename */
+    struct ig_dist *dist;        /* the ranks that write OUT together; NULL: this process alone */
     bool no_sync;                /* do not wait for the disk: after a power failure OUT may hold
                                     zeros (a killed process loses nothing) */
 };
@@ -113,10 +115,17 @@ IG_MUST_CHECK bool ig_writer_add(struct ig_writer *writer, const char *name, str
 const char *ig_writer_digest(const struct ig_writer *writer, int64_t index);
 /* Bytes of all files, known once open. */
 uint64_t ig_writer_bytes(const struct ig_writer *writer);
+/* This rank has marked its tensors: waits for the others; then rank 0 knows all digests. With one
+ * rank it does nothing. */
+IG_MUST_CHECK bool ig_writer_gather(struct ig_writer *writer, struct ig_err *err);
 /* Every tensor is marked: sync, write the index, rename to the final name, drop the journal. */
 IG_MUST_CHECK bool ig_writer_finish(struct ig_writer *writer, struct ig_err *err);
-/* Removes the journal that keep_journal left: all outputs are finished. */
-IG_MUST_CHECK bool ig_writer_forget(const struct ig_writer *writer, struct ig_err *err);
+/* All outputs of a run, folders in one folder, are finished: removes the journals that keep_journal
+ * left. Does nothing for a single one. */
+IG_MUST_CHECK bool ig_writers_forget(struct ig_writer *const *writers, int count,
+                                     struct ig_err *err);
+/* What only rank 0 does: add, carry, and finish do nothing on the others. */
+bool ig_writer_is_first(const struct ig_writer *writer);
 /* Without finish: leaves OUT.partial and its journal for --resume. Accepts NULL. */
 void ig_writer_close(struct ig_writer *writer);
 /* A sink that stores tensors as they come; plan order = sink index. */

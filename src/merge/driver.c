@@ -32,7 +32,13 @@ struct run {
     int round, count;
     int64_t parts;
     int64_t first_task; /* of the group of small tensors */
+    int *owner;         /* of each tensor, its rank; NULL: there is one rank */
 };
+
+static bool is_mine(const struct run *run, int64_t index)
+{
+    return !run->owner || run->owner[index] == ig_dist_rank(run->m->job.dist);
+}
 
 /* ---- progress, errors ---- */
 
@@ -353,6 +359,7 @@ static bool run_small(void *user, int thread, int64_t index, struct ig_err *err)
     index += run->first_task;
     const struct merge_task *task = &run->m->tasks[index];
     bool ok = true;
+    if (!is_mine(run, index)) return true;
     if (task->action == MERGE_TWIN) return advance(run, 1, 0, err);
     if (!is_traced(run, index) || is_wanted(run, index))
         ok = task->action == MERGE_HELD ? merge_held(run, w, index, err)
@@ -420,6 +427,7 @@ static bool run_split(struct run *run, int64_t index, struct ig_err *err)
     const struct merge_method *method = run->m->recipe->method;
     int64_t cells = merge__cell_count(task);
     uint64_t bytes = input_bytes(task);
+    if (!is_mine(run, index)) return true;
     if (is_traced(run, index) && !is_wanted(run, index)) return advance(run, 1, bytes, err);
     run->index = index;
     memset(run->state, 0, method->state_bytes);
@@ -465,12 +473,14 @@ static bool prepare(struct run *run, struct ig_err *err)
     IG_OPS_FILL(convert, &run->e.convert, isa);
     IG_OPS_FILL(masks, &run->e.masks, isa);
     run->e.m = m;
+    if (!merge__share(m, &run->owner, err)) return false;
     for (int64_t i = 0; i < m->count; i++) {
+        if (!is_mine(run, i)) continue;
+        run->progress.items_total++;
         run->progress.bytes_total += (int64_t)input_bytes(&m->tasks[i]);
         if (m->tasks[i].action == MERGE_SPLIT && merge__cell_count(&m->tasks[i]) > cells)
             cells = merge__cell_count(&m->tasks[i]);
     }
-    run->progress.items_total = m->count;
     run->progress.phase = "merge";
     run->pool = ig_pool_new(m->threads, err);
     if (!run->pool) return false;
@@ -496,6 +506,7 @@ static void release(struct run *run)
     free(run->state);
     free(run->sums);
     free(run->memory);
+    free(run->owner);
     ig_pool_free(run->pool);
     merge__sketch_close(run->sketch);
     pthread_mutex_destroy(&run->lock);
@@ -531,8 +542,9 @@ bool ig_merge_run(struct ig_merge *m, const struct ig_watch *watch, struct ig_jo
     double start = ig_clock_seconds();
     bool ok = prepare(&run, err) && merge__outputs_start(m, err);
     if (ok && m->job.trace) ok = merge__sketch_open(m, &run.sketch, err);
-    ok = ok && run_all(&run, err);
-    if (ok && run.sketch) ok = merge__sketch_take(run.sketch, &sketchbook, err);
+    ok = ok && run_all(&run, err) && merge__outputs_gather(m, err);
+    if (ok && run.sketch && ig_dist_rank(m->job.dist) == 0)
+        ok = merge__sketch_take(run.sketch, &sketchbook, err);
     ok = ok && merge__outputs_finish(m, ig_buf_view(&sketchbook), err);
     if (ok) fill_report(m, start, report);
     ig_buf_release(&sketchbook);

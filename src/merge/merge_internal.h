@@ -311,6 +311,10 @@ IG_MUST_CHECK bool merge__join(struct ig_merge *m, struct ig_arena *arena,
 IG_MUST_CHECK bool merge__outputs_plan(struct ig_merge *m, struct ig_err *err);
 /* Makes the partial folders; sinks work after this. */
 IG_MUST_CHECK bool merge__outputs_start(struct ig_merge *m, struct ig_err *err);
+/* ranks.c: the rank of each tensor, to be freed; NULL when there is one rank. */
+IG_MUST_CHECK bool merge__share(const struct ig_merge *m, int **owner, struct ig_err *err);
+/* Waits for the other ranks: then rank 0 knows what they wrote. */
+IG_MUST_CHECK bool merge__outputs_gather(struct ig_merge *m, struct ig_err *err);
 /* The path of the first output that an interrupted run did not finish, once started; or NULL. */
 const char *merge__unfinished_output(const struct ig_merge *m);
 /* Adds config.json and the other files, gives the folders their names. sketchbook.len 0: none. */

@@ -33,6 +33,7 @@ static bool plan_cast(struct ig_merge *m, struct merge_output *o, struct ig_err 
                                 .resume = m->job.resume,
                                 .force = m->job.force,
                                 .keep_journal = m->output_count > 1,
+                                .dist = m->job.dist,
                                 .has_card = true};
     return ig_cast_plan(&plan, &o->cast, err);
 }
@@ -108,7 +109,8 @@ static bool start_plain(struct ig_merge *m, struct merge_output *o, struct ig_er
                                   .fingerprint = m->fingerprint,
                                   .resume = m->job.resume,
                                   .force = m->job.force,
-                                  .keep_journal = m->output_count > 1};
+                                  .keep_journal = m->output_count > 1,
+                                  .dist = m->job.dist};
     if (!ig_writer_open(&plan, &o->writer, err)) return false;
     o->sink = ig_writer_sink(o->writer);
     return true;
@@ -144,6 +146,8 @@ static bool finish_output(struct ig_merge *m, struct merge_output *o, struct ig_
     static const char *const vision[] = {"preprocessor_config.json", "processor_config.json",
                                          "video_preprocessor_config.json", NULL};
     const char *const *but = m->recipe->extract ? vision : vision + 3;
+    if (!ig_writer_is_first(w))
+        return o->cast ? ig_cast_finish(o->cast, err) : ig_writer_finish(w, err);
     if (!ig_writer_carry_but(w, ig_store_path(m->stores[m->donor]), but, err)) return false;
     merge__write_card(m, o, &card);
     merge__write_provenance(m, o, &provenance);
@@ -158,13 +162,21 @@ static bool finish_output(struct ig_merge *m, struct merge_output *o, struct ig_
     return ig_writer_finish(w, err);
 }
 
+bool merge__outputs_gather(struct ig_merge *m, struct ig_err *err)
+{
+    for (int i = 0; i < m->output_count; i++)
+        if (!ig_writer_gather(writer_of(&m->outputs[i]), err)) return false;
+    return true;
+}
+
 bool merge__outputs_finish(struct ig_merge *m, struct ig_slice sketchbook, struct ig_err *err)
 {
     for (int i = 0; i < m->output_count; i++)
         if (!finish_output(m, &m->outputs[i], sketchbook, err)) return false;
+    struct ig_writer *writers[IG_OUTPUTS_MAX];
     for (int i = 0; i < m->output_count; i++)
-        if (!ig_writer_forget(writer_of(&m->outputs[i]), err)) return false;
-    return true;
+        writers[i] = writer_of(&m->outputs[i]);
+    return ig_writers_forget(writers, m->output_count, err);
 }
 
 uint64_t merge__output_bytes(const struct ig_merge *m, int output)

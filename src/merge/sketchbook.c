@@ -36,7 +36,7 @@ void merge__put_reals(struct ig_json_writer *w, const char *key, const double *v
 struct merge_sketch {
     const struct ig_merge *m;
     pthread_mutex_t lock;
-    char path[IG_PATH_MAX];
+    char folder[IG_PATH_MAX], path[IG_PATH_MAX];
     int fd;
     uint64_t end; /* of the whole lines */
     bool *has;
@@ -59,25 +59,55 @@ static bool next_line(struct ig_slice text, int64_t count, int64_t *index, struc
     return true;
 }
 
-static bool read_lines(struct merge_sketch *s, struct ig_err *err)
+/* Each rank has a file of its own. */
+static bool rank_path(const struct merge_sketch *s, int rank, char out[IG_PATH_MAX],
+                      struct ig_err *err)
 {
-    struct ig_buf text = {.len_max = SKETCH_BYTES_MAX};
-    if (!ig_file_read(s->path, SKETCH_BYTES_MAX, &text, err)) return false;
-    struct ig_slice line, rest = ig_buf_view(&text);
+    char name[sizeof WORKING_NAME + 16] = WORKING_NAME;
+    if (rank) snprintf(name, sizeof name, WORKING_NAME ".%d", rank);
+    return ig_path_join(out, s->folder, name, err);
+}
+
+/* The whole lines of a rank's file, if it has one. lines: NULL, or where to note them; they lie in
+ * text. */
+static bool read_lines(struct merge_sketch *s, int rank, struct ig_buf *text,
+                       struct ig_slice *lines, size_t *end, struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    struct ig_slice line, rest;
     size_t whole;
     int64_t index;
+    *end = 0;
+    if (!rank_path(s, rank, path, err)) return false;
+    if (!ig_path_exists(path)) return true;
+    if (!ig_file_read(path, SKETCH_BYTES_MAX, text, err)) return false;
+    rest = ig_buf_view(text);
     while (next_line(rest, s->m->count, &index, &line, &whole)) {
         s->has[index] = true;
-        s->end += whole;
+        if (lines) lines[index] = line;
+        *end += whole;
         rest = ig_slice_make(rest.ptr + whole, rest.len - whole);
     }
-    ig_buf_release(&text);
     return true;
+}
+
+/* What earlier runs, of any number of ranks, have left; this rank goes on behind its own lines. */
+static bool go_on(struct merge_sketch *s, struct ig_err *err)
+{
+    int own = ig_dist_rank(s->m->job.dist);
+    bool ok = true;
+    for (int rank = 0; ok && rank < IG_RANKS_MAX; rank++) {
+        struct ig_buf text = {.len_max = SKETCH_BYTES_MAX};
+        size_t end;
+        ok = read_lines(s, rank, &text, NULL, &end, err);
+        if (rank == own) s->end = end;
+        ig_buf_release(&text);
+    }
+    return ok;
 }
 
 bool merge__sketch_open(const struct ig_merge *m, struct merge_sketch **out, struct ig_err *err)
 {
-    char folder[IG_PATH_MAX];
     const char *output = merge__unfinished_output(m);
     *out = NULL;
     if (!output) return true;
@@ -88,10 +118,9 @@ bool merge__sketch_open(const struct ig_merge *m, struct merge_sketch **out, str
     pthread_mutex_init(&s->lock, NULL);
     s->has = calloc((size_t)m->count, sizeof *s->has);
     bool ok = s->has || ig_err_nomem(err);
-    if (ok && snprintf(folder, sizeof folder, "%s.partial", output) >= (int)sizeof folder)
+    if (ok && snprintf(s->folder, sizeof s->folder, "%s.partial", output) >= (int)sizeof s->folder)
         ok = ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", output);
-    ok = ok && ig_path_join(s->path, folder, WORKING_NAME, err);
-    if (ok && ig_path_exists(s->path)) ok = read_lines(s, err);
+    ok = ok && rank_path(s, ig_dist_rank(m->job.dist), s->path, err) && go_on(s, err);
     if (ok) {
         s->fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         if (s->fd < 0) ok = ig_err_errno(err, errno, "cannot create '%s'", s->path);
@@ -176,27 +205,36 @@ bool merge__sketch_add(struct merge_sketch *s, int64_t index, const void *state,
     return ok;
 }
 
+static bool remove_files(const struct merge_sketch *s, struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    for (int rank = 0; rank < IG_RANKS_MAX; rank++) {
+        if (!rank_path(s, rank, path, err)) return false;
+        if (unlink(path) != 0 && errno != ENOENT)
+            return ig_err_errno(err, errno, "cannot remove '%s'", path);
+    }
+    return true;
+}
+
 bool merge__sketch_take(struct merge_sketch *s, struct ig_buf *out, struct ig_err *err)
 {
-    struct ig_buf text = {.len_max = SKETCH_BYTES_MAX};
-    struct ig_slice *lines = calloc((size_t)s->m->count, sizeof *lines), line;
-    int64_t index;
-    size_t whole, end = (size_t)s->end;
-    bool ok = lines || ig_err_nomem(err);
-    ok = ok && ig_file_read(s->path, SKETCH_BYTES_MAX, &text, err);
-    for (size_t at = 0; ok && at < end; at += whole) {
-        if (!next_line(ig_slice_make(text.data + at, end - at), s->m->count, &index, &line, &whole))
-            break;
-        lines[index] = line;
+    struct ig_buf *texts = calloc(IG_RANKS_MAX, sizeof *texts);
+    struct ig_slice *lines = calloc((size_t)s->m->count + 1, sizeof *lines);
+    size_t end;
+    bool ok = (texts && lines) || ig_err_nomem(err);
+    for (int rank = 0; ok && rank < IG_RANKS_MAX; rank++) {
+        texts[rank].len_max = SKETCH_BYTES_MAX;
+        ok = read_lines(s, rank, &texts[rank], lines, &end, err);
     }
     if (ok) {
         merge__write_sketch_head(s->m, out);
         for (int64_t i = 0; i < s->m->count; i++)
             ig_buf_slice(out, lines[i]);
-        ok = ig_buf_ok(out, err);
+        ok = ig_buf_ok(out, err) && remove_files(s, err);
     }
-    if (ok && unlink(s->path) != 0) ok = ig_err_errno(err, errno, "cannot remove '%s'", s->path);
+    for (int rank = 0; texts && rank < IG_RANKS_MAX; rank++)
+        ig_buf_release(&texts[rank]);
     free(lines);
-    ig_buf_release(&text);
+    free(texts);
     return ok;
 }

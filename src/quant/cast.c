@@ -67,6 +67,7 @@ bool ig_cast_start(struct ig_cast *cast, struct ig_err *err)
         .resume = cast->plan.resume,
         .force = cast->plan.force,
         .keep_journal = cast->plan.keep_journal,
+        .dist = cast->plan.dist,
     };
     return ig_writer_open(&plan, &cast->writer, err);
 }
@@ -286,6 +287,11 @@ bool ig_cast_finish(struct ig_cast *cast, struct ig_err *err)
     ig_buf_release(&config);
     ig_buf_release(&card);
     return ok;
+}
+
+int64_t ig_cast_module(const struct ig_cast *cast, int64_t tensor)
+{
+    return cast->sources[tensor].module;
 }
 
 struct ig_writer *ig_cast_writer(struct ig_cast *cast)

@@ -31,6 +31,7 @@ struct flow {
     struct ig_arena arena;
     struct ig_store *store;
     struct ig_json_doc *generation;
+    int *owner; /* of each tensor, its rank; NULL: there is one rank */
     struct ig_buf fingerprint;
     const struct ig_tensor **sources; /* in file order */
     struct ig_tensor *tensors;        /* the same, of the type that casts get */
@@ -140,6 +141,7 @@ static bool plan_cast(struct flow *f, int index, const char *out, struct ig_cast
         .resume = f->job->resume,
         .force = f->job->force,
         .keep_journal = f->job->recipe_count > 1,
+        .dist = f->job->dist,
     };
     return ig_cast_plan(&plan, cast, err);
 }
@@ -189,9 +191,29 @@ static bool ask_wanted(void *user, int thread, int64_t index, struct ig_err *err
 {
     struct flow *f = user;
     (void)thread, (void)err;
+    if (f->owner && f->owner[index] != ig_dist_rank(f->job->dist)) return true;
     for (int i = 0; i < f->cast_count; i++)
         if (f->sinks[i].wants(f->sinks[i].self, index)) f->wanted[index] |= 1u << i;
     return true;
+}
+
+/* Which tensors each rank does. What a cast stacks is the same for all recipes. */
+static bool share(struct flow *f, struct ig_err *err)
+{
+    size_t n = (size_t)f->tensor_count;
+    if (ig_dist_size(f->job->dist) == 1) return true;
+    int64_t *group = ig_arena_array(&f->arena, n + 1, sizeof(*group));
+    int64_t *first = ig_arena_array(&f->arena, n + 1, sizeof(*first));
+    uint64_t *bytes = ig_arena_array(&f->arena, n + 1, sizeof(*bytes));
+    f->owner = ig_arena_array(&f->arena, n + 1, sizeof(*f->owner));
+    if (!group || !first || !bytes || !f->owner) return ig_err_nomem(err);
+    for (size_t i = 0; i < n; i++) {
+        int64_t module = ig_cast_module(f->casts[0], (int64_t)i);
+        if (module >= 0 && first[module] == 0) first[module] = (int64_t)i + 1;
+        group[i] = module >= 0 ? first[module] - 1 : (int64_t)i;
+        bytes[i] = f->sources[i]->bytes;
+    }
+    return ig_dist_share(f->job->dist, bytes, group, f->tensor_count, f->owner, err);
 }
 
 static bool list_chunks(struct flow *f, struct ig_err *err)
@@ -314,7 +336,7 @@ static bool stream(struct flow *f, struct ig_err *err)
     f->pool = ig_pool_new(f->job->threads, err);
     if (!f->pool) return false;
     choose_chunk(f);
-    return make_buffers(f, err) && list_chunks(f, err) &&
+    return make_buffers(f, err) && share(f, err) && list_chunks(f, err) &&
            ig_pool_each(f->pool, f->chunk_count, run_chunk, f, err);
 }
 
@@ -329,6 +351,8 @@ void quant__output(struct ig_output_report *out, const char *recipe, const char 
 
 static bool finish(struct flow *f, struct ig_job_report *report, struct ig_err *err)
 {
+    for (int i = 0; i < f->cast_count; i++)
+        if (!ig_writer_gather(ig_cast_writer(f->casts[i]), err)) return false;
     for (int i = 0; i < f->cast_count; i++) {
         struct ig_output_report *out = &report->outputs[i];
         if (!ig_writer_carry(ig_cast_writer(f->casts[i]), f->job->model, err)) return false;
@@ -337,8 +361,10 @@ static bool finish(struct flow *f, struct ig_job_report *report, struct ig_err *
                       ig_cast_bits_per_weight(f->casts[i]));
         report->output_bytes += out->bytes;
     }
+    struct ig_writer *writers[IG_OUTPUTS_MAX];
     for (int i = 0; i < f->cast_count; i++)
-        if (!ig_writer_forget(ig_cast_writer(f->casts[i]), err)) return false;
+        writers[i] = ig_cast_writer(f->casts[i]);
+    if (!ig_writers_forget(writers, f->cast_count, err)) return false;
     report->output_count = f->cast_count;
     report->tensors = f->tensor_count;
     report->input_bytes = ig_store_bytes(f->store);

@@ -17,7 +17,7 @@
 bool ig_writer_add(struct ig_writer *w, const char *name, struct ig_slice bytes, struct ig_err *err)
 {
     char path[IG_PATH_MAX];
-    if (w->whole) return true;
+    if (w->whole || w->rank > 0) return true;
     if (!ig_path_join(path, w->partial, name, err)) return false;
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) return ig_err_errno(err, errno, "cannot create '%s'", path);
@@ -116,7 +116,8 @@ static bool carry_folder(const char *from, const char *to, /* NOLINT(misc-no-rec
 bool ig_writer_carry_but(struct ig_writer *w, const char *model_dir, const char *const *names,
                          struct ig_err *err)
 {
-    if (w->whole || !ig_path_is_dir(model_dir)) return true; /* a single file has no company */
+    if (w->whole || w->rank > 0 || !ig_path_is_dir(model_dir))
+        return true; /* a single file has no company */
     return carry_folder(model_dir, w->partial, false, names, err);
 }
 
@@ -204,10 +205,10 @@ static bool take_name(struct ig_writer *w, struct ig_err *err)
     return ig_dir_remove(old, err);
 }
 
-bool ig_writer_finish(struct ig_writer *w, struct ig_err *err)
+static bool finish(struct ig_writer *w, struct ig_err *err)
 {
     bool sync = !w->plan.no_sync;
-    if (w->whole) return w->plan.keep_journal || ig_writer_forget(w, err);
+    if (w->whole) return w->plan.keep_journal || store__journal_forget(&w->journal, err);
     for (int64_t i = 0; i < w->plan.count; i++)
         if (!ig_writer_has(w, i))
             return ig_err_set(err, IG_ERR_BUG, "tensor '" IG_SLICE_FMT "' was never finished",
@@ -219,12 +220,60 @@ bool ig_writer_finish(struct ig_writer *w, struct ig_err *err)
     if (!take_name(w, err)) return false;
     store__journal_close(&w->journal);
     if (sync && !sync_parent(w->out, err)) return false;
-    return w->plan.keep_journal || ig_writer_forget(w, err);
+    return w->plan.keep_journal || store__journal_forget(&w->journal, err);
 }
 
-bool ig_writer_forget(const struct ig_writer *w, struct ig_err *err)
+bool ig_writer_finish(struct ig_writer *w, struct ig_err *err)
 {
-    return store__journal_forget(&w->journal, err);
+    return ig_dist_meet(w->plan.dist, w->rank > 0 || finish(w, err), err);
+}
+
+/* ---- several outputs ---- */
+
+/* Beside the outputs, while their journals are removed one by one: the digests of their plans. */
+#define FINISHED_NAME      "ingot.finished"
+#define FINISHED_BYTES_MAX ((size_t)4096)
+
+static bool finished_path(const struct ig_writer *w, char out[IG_PATH_MAX], struct ig_err *err)
+{
+    char parent[IG_PATH_MAX];
+    const char *slash = strrchr(w->out, '/');
+    snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - w->out) : 1,
+             slash ? w->out : ".");
+    return ig_path_join(out, parent, FINISHED_NAME, err);
+}
+
+bool store__is_finished(const struct ig_writer *w, bool *yes, struct ig_err *err)
+{
+    char path[IG_PATH_MAX], hex[IG_DIGEST_HEX];
+    struct ig_buf text = {0};
+    *yes = false;
+    if (!w->plan.keep_journal) return true;
+    if (!finished_path(w, path, err)) return false;
+    if (!ig_path_exists(path)) return true;
+    if (!ig_file_read(path, FINISHED_BYTES_MAX, &text, err)) return false;
+    ig_digest_hex(w->plan_digest, hex);
+    *yes = ig_slice_find(ig_buf_view(&text), ig_slice_of(hex)) != NULL;
+    ig_buf_release(&text);
+    return true;
+}
+
+bool ig_writers_forget(struct ig_writer *const *writers, int count, struct ig_err *err)
+{
+    char path[IG_PATH_MAX], hex[IG_DIGEST_HEX];
+    struct ig_buf text = {0};
+    if (count < 2 || writers[0]->rank > 0) return true;
+    if (!finished_path(writers[0], path, err)) return false;
+    for (int i = 0; i < count; i++) {
+        ig_digest_hex(writers[i]->plan_digest, hex);
+        ig_buf_printf(&text, "%s\n", hex);
+    }
+    bool ok = ig_buf_ok(&text, err) && ig_file_write(path, ig_buf_view(&text), err);
+    for (int i = 0; ok && i < count; i++)
+        ok = store__journal_forget(&writers[i]->journal, err);
+    if (ok && unlink(path) != 0) ok = ig_err_errno(err, errno, "cannot remove '%s'", path);
+    ig_buf_release(&text);
+    return ok;
 }
 
 /* ---- what may be replaced ---- */

@@ -37,9 +37,12 @@ static bool lock_folder(struct store_journal *journal, const char *dir, struct i
     return true;
 }
 
-bool store__journal_name(struct store_journal *journal, const char *dir, struct ig_err *err)
+bool store__journal_name(struct store_journal *journal, const char *dir, int rank,
+                         struct ig_err *err)
 {
-    if (!ig_path_join(journal->path, dir, JOURNAL_NAME, err)) return false;
+    char name[sizeof JOURNAL_NAME + 16] = JOURNAL_NAME;
+    if (rank) snprintf(name, sizeof name, JOURNAL_NAME ".%d", rank);
+    if (!ig_path_join(journal->path, dir, name, err)) return false;
     int length = snprintf(journal->aside, sizeof journal->aside, "%s.journal", dir);
     return length < (int)sizeof journal->aside ||
            ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", dir);
@@ -48,7 +51,7 @@ bool store__journal_name(struct store_journal *journal, const char *dir, struct 
 bool store__journal_open(struct store_journal *journal, const char *dir, bool occupied,
                          bool *exists, struct ig_err *err)
 {
-    if (!store__journal_name(journal, dir, err) || !lock_folder(journal, dir, err)) return false;
+    if (!store__journal_name(journal, dir, 0, err) || !lock_folder(journal, dir, err)) return false;
     *exists = ig_path_exists(journal->path);
     if (!ig_path_exists(journal->aside)) return true;
     if (*exists || !occupied) return store__journal_forget(journal, err);

@@ -84,8 +84,8 @@ struct store_journal {
 /* One finished tensor as the journal says. */
 typedef bool store__journal_each(void *user, struct ig_slice name, struct ig_digest digest,
                                  struct ig_err *err);
-/* Says where the journal of the folder dir is. */
-IG_MUST_CHECK bool store__journal_name(struct store_journal *journal, const char *dir,
+/* Says where the journal of the folder dir is; of rank 1 and on: its own, ingot.journal.RANK. */
+IG_MUST_CHECK bool store__journal_name(struct store_journal *journal, const char *dir, int rank,
                                        struct ig_err *err);
 /* Locks the folder, tells whether it has a journal. One that was set aside by a run that was killed
  * before the folder was renamed comes back, if the folder is `occupied`; else it is stale and goes.

@@ -55,7 +55,7 @@ static bool digest_plan(struct ig_writer *w, struct ig_slice fingerprint, struct
     return true;
 }
 
-static bool note_finished(void *user, struct ig_slice name, struct ig_digest digest,
+bool store__note_finished(void *user, struct ig_slice name, struct ig_digest digest,
                           struct ig_err *err)
 {
     struct ig_writer *w = user;
@@ -120,9 +120,10 @@ static bool take_folder(struct ig_writer *w, struct ig_err *err)
                           w->partial);
     if (!store__journal_create(&w->journal, err)) return false;
     if (!journaled) return start_over(w, err);
-    if (!store__journal_replay(&w->journal, w->plan_digest, note_finished, w, &same_plan, err))
+    if (!store__journal_replay(&w->journal, w->plan_digest, store__note_finished, w, &same_plan,
+                               err))
         return false;
-    if (w->plan.resume && same_plan) return true;
+    if (w->plan.resume && same_plan) return store__replay_ranks(w, err);
     if (w->plan.force || !store__journal_has_tensors(&w->journal)) return start_over(w, err);
     if (w->plan.resume)
         return ig_err_set(err, IG_ERR_USAGE,
@@ -191,8 +192,10 @@ static bool allocate(struct ig_writer *w, struct ig_err *err)
 static bool look_for_whole(struct ig_writer *w, struct ig_err *err)
 {
     if (!w->plan.resume || !ig_path_exists(w->out) || ig_path_exists(w->partial)) return true;
-    if (!store__journal_name(&w->journal, w->partial, err) ||
-        !store__journal_replay_aside(&w->journal, w->plan_digest, note_finished, w, &w->whole, err))
+    if (!store__journal_name(&w->journal, w->partial, 0, err) ||
+        !store__journal_replay_aside(&w->journal, w->plan_digest, store__note_finished, w,
+                                     &w->whole, err) ||
+        (!w->whole && !store__is_finished(w, &w->whole, err)))
         return false;
     for (int64_t i = 0; i < w->plan.count; i++)
         atomic_store(&w->slots[i].state, w->whole ? WRITER_DONE : WRITER_OPEN);
@@ -215,14 +218,27 @@ static bool open_all(struct ig_writer *w, const struct ig_writer_plan *plan, str
     return true;
 }
 
+static bool open_joined(struct ig_writer *w, const struct ig_writer_plan *plan, struct ig_err *err)
+{
+    return copy_plan(w, plan, err) && store__shards_plan(&w->plan, &w->arena, &w->shards, err) &&
+           allocate(w, err) && digest_plan(w, plan->fingerprint, err) && look_for_whole(w, err) &&
+           (w->whole || store__join(w, err));
+}
+
 bool ig_writer_open(const struct ig_writer_plan *plan, struct ig_writer **out, struct ig_err *err)
 {
     struct ig_writer *w = calloc(1, sizeof(*w));
     if (!w) return ig_err_nomem(err);
     w->journal.fd = w->journal.dir_fd = -1;
+    w->rank = ig_dist_rank(plan->dist);
     pthread_mutex_init(&w->lock, NULL);
     store__window_init(&w->window);
-    if (!open_all(w, plan, err)) {
+    /* Rank 0 makes the folder; the others wait for it, then open what is there. */
+    bool ok = w->rank > 0 || open_all(w, plan, err);
+    ok = ig_dist_meet(plan->dist, ok, err);
+    if (ok && w->rank > 0) ok = open_joined(w, plan, err);
+    if (ok && ig_dist_size(plan->dist) > 1) w->owns_partial = false; /* others have work in it */
+    if (!ok) {
         ig_writer_close(w);
         return false;
     }

@@ -35,11 +35,26 @@ struct ig_writer {
     int fd_count;
     struct ig_map by_name;
     int64_t claimed;
+    int rank;
     bool whole; /* an earlier run finished OUT and was killed before it could say so */
     struct store_journal journal;
     struct store_window window; /* unless plan.no_sync */
     pthread_mutex_t lock;       /* of the journal, and of slots' blocks while they are made */
 };
+
+/* writer_ranks.c: of a run of several ranks. Those beyond the first open what rank 0 has made. */
+IG_MUST_CHECK bool store__join(struct ig_writer *w, struct ig_err *err);
+/* Takes over what the journals of all other ranks say. */
+IG_MUST_CHECK bool store__replay_ranks(struct ig_writer *w, struct ig_err *err);
+/* Rank 0: their lines become its own, their journals go. */
+IG_MUST_CHECK bool store__close_books(struct ig_writer *w, struct ig_err *err);
+/* Of a journal: the tensor was finished by an earlier run, or another rank. */
+bool store__note_finished(void *user, struct ig_slice name, struct ig_digest digest,
+                          struct ig_err *err);
+
+/* Whether all outputs of this run were finished by an earlier one, which was killed while it
+ * removed their journals. */
+IG_MUST_CHECK bool store__is_finished(const struct ig_writer *w, bool *yes, struct ig_err *err);
 
 /* Whether OUT is free, or a model that --force may replace. */
 IG_MUST_CHECK bool store__check_replaceable(const struct ig_writer *w, struct ig_err *err);

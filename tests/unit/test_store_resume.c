@@ -2,6 +2,7 @@
  * store_resume — a run that is killed goes on and ends with the same bytes; a full disk, a second
  * writer, an output that exists: nothing is left under the final name, and the message says what to
  * do. */
+#include "base/digest.h"
 #include "ingot/store.h"
 #include "scratch.h"
 
@@ -248,6 +249,33 @@ static void a_run_killed_in_its_last_moment_goes_on(void **state)
     assert_false(ig_path_exists(scratch("out.partial.journal")));
     snprintf(want, sizeof want, "'%s' exists: choose another name, or use --force", scratch("out"));
     check_fails(run(&plan, COUNT + 1, &written, &err), &err, IG_ERR_USAGE, want);
+    remove_folders();
+}
+
+/* Killed while the journals of several outputs were removed: this one's is gone already. */
+static void one_of_several_finished_outputs_is_known(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    char want[2048], path[1200];
+    int written;
+    make_reference();
+    struct ig_writer_plan plan = plan_of("out");
+    plan.keep_journal = plan.resume = true;
+    check_ok(run(&plan, COUNT + 1, &written, &err), &err);
+    struct ig_buf journal = scratch_read("out.partial.journal");
+    const char *digest = journal.data + strlen("ingot journal 1 ");
+    snprintf(path, sizeof path, "%s", scratch("ingot.finished"));
+    check_ok(ig_file_write(path, ig_slice_make(digest, IG_DIGEST_HEX - 1), &err), &err);
+    assert_int_equal(unlink(scratch("out.partial.journal")), 0);
+    check_ok(run(&plan, COUNT + 1, &written, &err), &err);
+    assert_int_equal(written, 0);
+    assert_same_as_whole("out");
+    plan.fingerprint = ig_slice_of("recipe 2");
+    snprintf(want, sizeof want, "'%s' exists: choose another name, or use --force", scratch("out"));
+    check_fails(run(&plan, COUNT + 1, &written, &err), &err, IG_ERR_USAGE, want);
+    assert_int_equal(unlink(path), 0);
+    ig_buf_release(&journal);
     remove_folders();
 }
 
@@ -513,6 +541,7 @@ int main(void)
         cmocka_unit_test(nothing_to_resume_is_a_start),
         cmocka_unit_test(damaged_bytes_are_written_again),
         cmocka_unit_test(a_run_killed_in_its_last_moment_goes_on),
+        cmocka_unit_test(one_of_several_finished_outputs_is_known),
         cmocka_unit_test(a_stale_journal_is_forgotten),
         cmocka_unit_test(damaged_journal_lines_are_forgotten),
         cmocka_unit_test(a_killed_run_goes_on),

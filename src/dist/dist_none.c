@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * dist_none — a program that was built without MPI. */
+#include "dist/dist_internal.h"
+
+#include <stdlib.h>
+
+bool dist__start(struct ig_dist *dist, struct ig_err *err)
+{
+    (void)dist;
+    return ig_err_set(err, IG_ERR_UNSUPPORTED,
+                      "several ranks were started, but this ingot was built without MPI: install "
+                      "libopenmpi-dev (or mpich) and build again");
+}
+
+void dist__stop(void) {}
+
+void dist__abort(int status)
+{
+    exit(status);
+}
+
+bool dist__all(bool ok)
+{
+    return ok;
+}
