@@ -43,6 +43,11 @@ const int32_t *ig_model_eos(const struct ig_model *model, size_t *count);
  * and taken as tokens come. */
 IG_MUST_CHECK bool ig_session_new(struct ig_model *model, int64_t context, struct ig_session **out,
                                   struct ig_err *err);
+/* The same with the working memory of another session of the model, which must outlive it: then a
+ * session costs its cache and little else. Logits are there until the next call into any of them.
+ */
+IG_MUST_CHECK bool ig_session_new_beside(struct ig_session *other, int64_t context,
+                                         struct ig_session **out, struct ig_err *err);
 void ig_session_free(struct ig_session *session);
 /* Tokens in the cache. */
 int64_t ig_session_length(const struct ig_session *session);
@@ -53,6 +58,15 @@ int64_t ig_session_trim(struct ig_session *session, int64_t length);
 /* Appends tokens. Afterwards ig_session_logits gives the last token's row. */
 IG_MUST_CHECK bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t count,
                                    struct ig_err *err);
+/* Appends one token to each of several sessions of one model, which are different ones, in one pass
+ * over the weights: the time of a step hardly grows with their number, up to a few dozen. logits:
+ * count x vocab, a row for each. Up to rounding what feeding them one by one gives; one by one is
+ * also how it goes where layers are recurrent. After a failure none holds its token. */
+IG_MUST_CHECK bool ig_sessions_step(struct ig_session *const *sessions, const int32_t *tokens,
+                                    size_t count, float *logits, struct ig_err *err);
+/* Makes what `to` holds the first `length` tokens of what `from` holds, without computing them.
+ * False when that cannot be had: of recurrent layers, or where it does not fit. */
+bool ig_session_copy(struct ig_session *to, const struct ig_session *from, int64_t length);
 /* vocab f32 logits after the last fed token. */
 const float *ig_session_logits(const struct ig_session *session);
 /* Appends tokens and scores them: logprobs[i] is log p(targets[i] | everything up to tokens[i]),
@@ -106,8 +120,44 @@ struct ig_sampling {
     int64_t top_k;             /* 0: off */
     double repetition_penalty; /* 1: off; over the last repetition_window tokens */
     int64_t repetition_window;
+    double presence_penalty;  /* 0: off; what a token that is among those loses, once */
+    double frequency_penalty; /* 0: off; and for each time */
+    /* XTC: with this probability all tokens above the threshold but the least likely of them are
+     * left out. 0: off. */
+    double xtc_probability, xtc_threshold;
+    const int32_t *xtc_spared; /* tokens that XTC never leaves out */
+    size_t xtc_spared_count;
+    const struct ig_bias *biases; /* added to logits first */
+    size_t bias_count;
     uint64_t seed;
 };
+struct ig_bias {
+    int32_t token;
+    float add;
+};
+/* False, with the error set, when a number is outside its range. */
+IG_MUST_CHECK bool ig_sampling_check(const struct ig_sampling *sampling, struct ig_err *err);
+
+/* For callers that run several sessions in turn; ig_generate does this for one. */
+struct ig_sampler;
+/* Keeps a copy of what `how` points to. */
+IG_MUST_CHECK bool ig_sampler_new(const struct ig_model *model, const struct ig_sampling *how,
+                                  struct ig_sampler **out, struct ig_err *err);
+void ig_sampler_free(struct ig_sampler *sampler);
+/* Tells of tokens of the text so far: of the prompt, and each one that was picked. */
+void ig_sampler_note(struct ig_sampler *sampler, const int32_t *tokens, size_t count);
+struct ig_choice {
+    int32_t token;
+    float logprob;
+};
+/* Picks the token at `position` (how many tokens there are before it), changing the finite logits.
+ * Log-probabilities are those at temperature 1, after penalties. top: the top_count likeliest
+ * tokens, the likeliest first; at most as many as the vocabulary has. */
+int32_t ig_sampler_pick(struct ig_sampler *sampler, float *logits, int64_t position,
+                        struct ig_choice *top, size_t top_count, double *logprob);
+/* Whether a token ends a reply. */
+bool ig_model_stops_at(const struct ig_model *model, int32_t token);
+
 struct ig_generate_job {
     const int32_t *prompt;
     size_t prompt_count;
@@ -117,6 +167,8 @@ struct ig_generate_job {
     /* Called for each new token, in order; false stops (IG_ERR_CANCELLED is not set). May be NULL.
      */
     bool (*on_token)(void *user, int32_t token, double logprob);
+    size_t top_count; /* likeliest tokens to tell of, at each token, in on_top, before on_token */
+    void (*on_top)(void *user, const struct ig_choice *top);
     void *user;
 };
 struct ig_generate_report {

@@ -14,12 +14,20 @@
 
 struct job {
     struct ig_session *s;
-    const float *keys, *values; /* of the layer: [kv head][context][head_dim] */
-    int64_t tiles;              /* of one kv head */
-    int64_t window;             /* keys that a query sees, itself included */
+    int64_t layer;  /* of those that attend: caches are [layer][kv head][context][head_dim] */
+    int64_t tiles;  /* of one kv head */
+    int64_t window; /* keys that a query sees, itself included */
     float scale;
     atomic_llong next;
 };
+
+/* Where a slot of a cache is, in its keys and in its values. */
+static int64_t place_at(const struct job *job, const struct ig_session *cache, int64_t kv,
+                        int64_t slot)
+{
+    const struct ig_model_shape *m = &job->s->model->shape;
+    return ((job->layer * m->kv_heads + kv) * cache->context + slot) * m->head_dim;
+}
 
 /* Query p of a kv head: row p / share, head kv * share + p % share. */
 static int64_t query_at(const struct ig_model_shape *m, int64_t kv, int64_t p)
@@ -86,13 +94,14 @@ static int64_t slot_at(const struct infer_span *span, int64_t position, int64_t 
 static void multiply(const struct job *job, const struct infer_lane *lane, const struct tile *tile,
                      int64_t at, int64_t keys, bool scores)
 {
-    const struct ig_session *s = job->s;
-    const struct ig_matmul_ops *ops = &s->model->matmul;
-    int64_t dim = s->model->shape.head_dim, lanes = ops->lanes, count;
+    const struct ig_session *cache = tile->part->cache;
+    const struct ig_matmul_ops *ops = &job->s->model->matmul;
+    int64_t dim = job->s->model->shape.head_dim, lanes = ops->lanes, count;
     for (int64_t done = 0; done < keys; done += count) {
         int64_t slot = slot_at(tile->part->span, at + done, &count);
         if (count > keys - done) count = keys - done;
-        const float *w = (scores ? job->keys : job->values) + (tile->kv * s->context + slot) * dim;
+        const float *w =
+            (scores ? cache->keys : cache->values) + place_at(job, cache, tile->kv, slot);
         float *weights = lane->scores + done * lanes;
         ops->tile(&(struct ig_tile){.x = scores ? lane->queries : weights,
                                     .w = w,
@@ -237,8 +246,8 @@ static void attend_row(const struct job *job, const struct infer_lane *lane, int
     for (int64_t at = from; at < keys; at += count) {
         count = (at / INFER_KEYS + 1) * INFER_KEYS - at; /* to the block's end */
         if (count > keys - at) count = keys - at;
-        const float *k = job->keys + (kv * s->context + at) * dim;
-        const float *v = job->values + (kv * s->context + at) * dim;
+        int64_t place = place_at(job, s->caches[row], kv, at);
+        const float *k = s->caches[row]->keys + place, *v = s->caches[row]->values + place;
         for (int64_t h = 0; h < share; h++) {
             float *max = lane->heads + 2 * h, *sum = max + 1, before = *max;
             ops->dots(q + h * dim, k, dim, count, dim, job->scale, lane->scores);
@@ -268,18 +277,16 @@ static void run_rows(void *user, int thread, int threads)
     }
 }
 
-/* Few rows are always those of one sequence, whose slots are its positions. */
+/* Few rows are always of sequences that lie in their caches from the start, without branches: their
+ * slots are their positions. */
 void infer__attend(struct ig_session *s, int64_t layer, bool exact)
 {
     const struct ig_model_shape *m = &s->model->shape;
     const struct infer_batch *batch = s->batch;
-    int64_t lanes = s->model->matmul.lanes, each = m->kv_heads * s->context * m->head_dim;
+    int64_t lanes = s->model->matmul.lanes;
     const struct infer_layer *l = &s->model->layers[layer];
-    struct job job = {.s = s,
-                      .keys = s->keys + l->cache * each,
-                      .values = s->values + l->cache * each,
-                      .window = l->window,
-                      .scale = (float)m->attention_scale};
+    struct job job = {
+        .s = s, .layer = l->cache, .window = l->window, .scale = (float)m->attention_scale};
     for (int64_t p = 0; p < batch->part_count; p++) {
         batch->parts[p].tile = job.tiles;
         job.tiles += (batch->parts[p].rows * (m->heads / m->kv_heads) + lanes - 1) / lanes;

@@ -109,9 +109,10 @@ static void place_row(const struct rows_job *job, int64_t row)
         float *k = s->k + (row * m->kv_heads + h) * dim;
         if (layer->k_norm) s->model->neural.rms_norm(k, layer->k_norm, dim, eps, k);
         turn(k, angles, half);
-        int64_t at = ((layer->cache * m->kv_heads + h) * s->context + s->slots[row]) * dim;
-        memcpy(s->keys + at, k, (size_t)dim * sizeof *k);
-        memcpy(s->values + at, s->v + (row * m->kv_heads + h) * dim, (size_t)dim * sizeof *k);
+        const struct ig_session *cache = s->caches[row];
+        int64_t at = ((layer->cache * m->kv_heads + h) * cache->context + s->slots[row]) * dim;
+        memcpy(cache->keys + at, k, (size_t)dim * sizeof *k);
+        memcpy(cache->values + at, s->v + (row * m->kv_heads + h) * dim, (size_t)dim * sizeof *k);
     }
 }
 
@@ -197,10 +198,12 @@ static void layer_forward(struct ig_session *s, struct rows_job *job, bool exact
 static void place_parts(struct ig_session *s, const struct infer_batch *batch)
 {
     for (int64_t p = 0; p < batch->part_count; p++) {
-        const struct infer_part *part = &batch->parts[p];
+        struct infer_part *part = &batch->parts[p];
+        if (!part->cache) part->cache = s;
         for (int64_t i = 0; i < part->rows; i++) {
             s->positions[part->row + i] = part->span->position + part->offset + i;
             s->slots[part->row + i] = part->span->slot + part->offset + i;
+            s->caches[part->row + i] = part->cache;
         }
     }
 }

@@ -110,7 +110,8 @@ struct infer_span {
 struct infer_part {
     const struct infer_span *span;
     int64_t offset, row, rows;
-    int64_t tile; /* attention's first one of this part */
+    int64_t tile;                   /* attention's first one of this part */
+    const struct ig_session *cache; /* whose; NULL: of the session that runs the batch */
 };
 /* What goes through the layers together. */
 struct infer_batch {
@@ -132,11 +133,12 @@ struct ig_session {
     int64_t context, length, rows_max;
     float *keys, *values; /* [layer][kv head][context][head_dim] */
     size_t cache_bytes;   /* of both, one mapping */
-    void *memory;         /* everything below */
+    void *memory;         /* everything below, but the states; NULL: another session's */
     size_t memory_bytes;
     float *x, *normed, *q, *k, *v, *attended, *gate, *up; /* rows_max each */
     const struct infer_batch *batch;                      /* while it goes through the layers */
     int64_t *positions, *slots;                           /* of its rows */
+    const struct ig_session **caches;                     /* and whose cache these are in */
     float *angles;    /* 2 x rows_max x rotary: cosines, then sines; the second of sliding layers */
     float *routed;    /* rows_max x experts: the router's logits, then probabilities */
     float *shares;    /* rows_max x experts_used: the weights of the chosen experts */
@@ -158,8 +160,6 @@ struct ig_session {
     bool *greedy;
     float *held;              /* scoring: rows_max rows that wait for the head */
     struct infer_lane *lanes; /* one for each thread */
-    int32_t *picks;           /* vocab: the sampler's candidates */
-    float *weights;           /* vocab: the sampler's probabilities */
 };
 
 /* ---- weights.c ---- */
@@ -232,8 +232,6 @@ IG_MUST_CHECK bool infer__check_finite(double value, struct ig_err *err);
 IG_MUST_CHECK bool infer__check_token(const struct ig_session *s, int32_t token,
                                       struct ig_err *err);
 
-/* ---- sample.c ---- */
-/* Chooses a token from s->logits, which are finite and which it changes. history: the tokens so
- * far. */
-int32_t infer__sample(struct ig_session *s, const struct ig_sampling *how, const int32_t *history,
-                      size_t history_count, double *logprob);
+/* ---- together.c ---- */
+/* Lends `s` the working memory of `from`. */
+void infer__share(struct ig_session *s, const struct ig_session *from);

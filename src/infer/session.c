@@ -97,6 +97,7 @@ static void carve_all(struct carver *c, struct ig_session *s)
     s->up = carve(c, rows, widest_inner(m), sizeof(float));
     s->positions = carve(c, 1, rows, sizeof(int64_t));
     s->slots = carve(c, 1, rows, sizeof(int64_t));
+    s->caches = carve(c, 1, rows, sizeof *s->caches);
     s->angles = carve(c, 2 * rows, m->rotary, sizeof(float));
     s->routed = carve(c, experts, m->experts, sizeof(float));
     s->shares = carve(c, experts, m->experts_used, sizeof(float));
@@ -113,8 +114,6 @@ static void carve_all(struct carver *c, struct ig_session *s)
     s->wanted = carve(c, 1, rows, sizeof(float));
     s->greedy = carve(c, 1, rows, sizeof(bool));
     s->held = carve(c, rows, m->hidden, sizeof(float));
-    s->picks = carve(c, 1, m->vocab, sizeof(int32_t));
-    s->weights = carve(c, 1, m->vocab, sizeof(float));
     struct infer_lane *all = carve(c, 1, threads, sizeof *all);
     for (int t = 0; t < threads; t++)
         carve_lane(c, s, padded, all ? &all[t] : NULL);
@@ -160,8 +159,8 @@ static bool make_buffers(struct ig_session *s, struct ig_err *err)
     return true;
 }
 
-bool ig_session_new(struct ig_model *model, int64_t context, struct ig_session **out,
-                    struct ig_err *err)
+static bool make_session(struct ig_model *model, struct ig_session *beside, int64_t context,
+                         struct ig_session **out, struct ig_err *err)
 {
     if (context < 0 || context > model->shape.context)
         return ig_err_set(err, IG_ERR_USAGE,
@@ -169,15 +168,28 @@ bool ig_session_new(struct ig_model *model, int64_t context, struct ig_session *
                           (long long)context, (long long)model->shape.context);
     struct ig_session *s = calloc(1, sizeof *s);
     if (!s) return ig_err_nomem(err);
+    if (beside) infer__share(s, beside);
     s->model = model;
     s->context = context ? context : model->shape.context;
-    s->rows_max = s->context < INFER_ROWS_MAX ? s->context : INFER_ROWS_MAX;
-    if (!make_cache(s, err) || !make_buffers(s, err) || !infer__make_state(s, err)) {
+    if (!beside) s->rows_max = s->context < INFER_ROWS_MAX ? s->context : INFER_ROWS_MAX;
+    if (!make_cache(s, err) || (!beside && !make_buffers(s, err)) || !infer__make_state(s, err)) {
         ig_session_free(s);
         return false;
     }
     *out = s;
     return true;
+}
+
+bool ig_session_new(struct ig_model *model, int64_t context, struct ig_session **out,
+                    struct ig_err *err)
+{
+    return make_session(model, NULL, context, out, err);
+}
+
+bool ig_session_new_beside(struct ig_session *other, int64_t context, struct ig_session **out,
+                           struct ig_err *err)
+{
+    return make_session(other->model, other, context, out, err);
 }
 
 void ig_session_free(struct ig_session *session)

@@ -138,7 +138,7 @@ static bool add_span(struct scoring *job, int64_t index, struct ig_err *err)
         if (rows > job->s->rows_max - job->rows) rows = job->s->rows_max - job->rows;
         memcpy(job->tokens + job->rows, span->tokens + done, (size_t)rows * sizeof *job->tokens);
         job->parts[job->part_count++] =
-            (struct infer_part){&job->nodes[index], done, job->rows, rows, 0};
+            (struct infer_part){&job->nodes[index], done, job->rows, rows, 0, NULL};
         job->rows += rows;
     }
     return true;

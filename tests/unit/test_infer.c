@@ -296,11 +296,13 @@ static void count_allocations(const struct golden *g, struct run *r)
     check_ok(ig_session_score(r->session, g->tokens, g->tokens + 1, 32, logprobs, NULL, &err),
              &err);
     check_ok(ig_session_logits_all(r->session, g->tokens, 32, got, &err), &err);
+    assert_int_equal(atomic_load(&allocations), before);
     struct ig_sampling how = greedy;
     how.temperature = 0.7;
     how.top_p = 0.9;
     generate(r, g, how, true, &h);
-    assert_int_equal(atomic_load(&allocations), before);
+    assert_true(h.count > 6);
+    assert_int_equal(atomic_load(&allocations), before + 6); /* the sampler, once */
     /* And the counter counts. */
     void *volatile kept = malloc((size_t)h.count); /* volatile: clang drops what nobody looks at */
     free(kept);

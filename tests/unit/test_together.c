@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * together — sessions that step together give what each gives alone; a copied prefix is as good as
+ * a computed one; biases, penalties and XTC on logits that are known. */
+#include "check.h"
+#include "ingot/infer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { VOCAB = 64, SESSIONS = 5, STEPS = 12 };
+#define TOLERANCE 1e-4F
+
+static const char *const folders[] = {"plain", "mixed", "qwen3_moe", "qwen3_next", "gemma3_text"};
+
+static struct ig_model *open_model(const char *name)
+{
+    struct ig_err err = {0};
+    struct ig_model *model = NULL;
+    char dir[4096];
+    const char *tests = getenv("INGOT_TESTS");
+    snprintf(dir, sizeof dir, "%s/golden/infer/%s", tests ? tests : "tests", name);
+    check_ok(ig_model_open(dir, 2, &model, &err), &err);
+    return model;
+}
+
+static int32_t token_at(int session, int64_t position)
+{
+    return (int32_t)((session * 31 + position * 7 + position * position) % VOCAB);
+}
+
+static void feed(struct ig_session *s, int session, int64_t from, int64_t count)
+{
+    struct ig_err err = {0};
+    int32_t tokens[256];
+    for (int64_t i = 0; i < count; i++)
+        tokens[i] = token_at(session, from + i);
+    check_ok(ig_session_feed(s, tokens, (size_t)count, &err), &err);
+}
+
+static void check_near(const float *got, const float *want, const char *what, int session)
+{
+    for (int i = 0; i < VOCAB; i++)
+        if (!(fabsf(got[i] - want[i]) <= TOLERANCE))
+            fail_msg("%s, session %d, token %d: %.7g, want %.7g", what, session, i, (double)got[i],
+                     (double)want[i]);
+}
+
+static void check_folder(const char *name)
+{
+    struct ig_err err = {0};
+    struct ig_model *model = open_model(name);
+    struct ig_session *all[SESSIONS] = {0}, *alone;
+    float logits[SESSIONS * VOCAB];
+    check_ok(ig_session_new(model, 0, &alone, &err), &err);
+    check_ok(ig_session_new(model, 128, &all[0], &err), &err);
+    for (int i = 1; i < SESSIONS; i++)
+        check_ok(ig_session_new_beside(all[0], 100 + i, &all[i], &err), &err);
+    for (int i = 0; i < SESSIONS; i++)
+        feed(all[i], i, 0, 3 + 11 * i);
+    for (int step = 0; step < STEPS; step++) {
+        struct ig_session *now[SESSIONS];
+        int32_t tokens[SESSIONS];
+        size_t count = 0;
+        for (int i = step % 3; i < SESSIONS; i++) { /* 5, 4 or 3 together */
+            tokens[count] = token_at(i, ig_session_length(all[i]));
+            now[count++] = all[i];
+        }
+        check_ok(ig_sessions_step(now, tokens, count, logits, &err), &err);
+    }
+    for (int i = 2; i < SESSIONS; i++) { /* those were in every step */
+        assert_int_equal(ig_session_length(all[i]), 3 + 11 * i + STEPS);
+        ig_session_trim(alone, 0);
+        feed(alone, i, 0, 3 + 11 * i + STEPS);
+        check_near(logits + (i - 2) * VOCAB, ig_session_logits(alone), name, i);
+    }
+    if (ig_session_copy(all[0], all[4], 20)) {
+        feed(all[0], 4, 20, 10);
+        ig_session_trim(alone, 0);
+        feed(alone, 4, 0, 30);
+        check_near(ig_session_logits(all[0]), ig_session_logits(alone), "copied", 0);
+    } else {
+        assert_string_equal(name, "qwen3_next");
+    }
+    assert_false(ig_session_copy(all[0], all[4], 1000));
+    for (int i = SESSIONS; i-- > 0;)
+        ig_session_free(all[i]);
+    ig_session_free(alone);
+    ig_model_close(model);
+}
+
+static void steps_together_are_steps_alone(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        check_folder(folders[i]);
+}
+
+static void a_full_context_takes_no_step(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    struct ig_model *model = open_model("plain");
+    struct ig_session *two[2];
+    float logits[2 * VOCAB];
+    check_ok(ig_session_new(model, 16, &two[0], &err), &err);
+    check_ok(ig_session_new_beside(two[0], 16, &two[1], &err), &err);
+    feed(two[0], 0, 0, 15);
+    feed(two[1], 1, 0, 16);
+    const int32_t tokens[] = {1, 1}, beyond[] = {1, VOCAB};
+    check_fails(ig_sessions_step(two, tokens, 2, logits, &err), &err, IG_ERR_DATA, "is full");
+    ig_session_trim(two[1], 3);
+    check_fails(ig_sessions_step(two, beyond, 2, logits, &err), &err, IG_ERR_DATA, "vocabulary");
+    assert_int_equal(ig_session_length(two[0]), 15);
+    assert_int_equal(ig_session_length(two[1]), 3);
+    ig_session_free(two[1]);
+    ig_session_free(two[0]);
+    ig_model_close(model);
+}
+
+/* ---- the sampler on logits that are known ---- */
+
+static const struct ig_sampling greedy = {
+    .top_p = 1, .repetition_penalty = 1, .repetition_window = 20};
+
+/* Token i has logit -i / 4 but for those given. */
+static void fill(float *logits)
+{
+    for (int i = 0; i < VOCAB; i++)
+        logits[i] = -0.25F * (float)i;
+}
+
+static int32_t pick(struct ig_model *model, const struct ig_sampling *how, const int32_t *history,
+                    size_t count, int64_t position)
+{
+    struct ig_err err = {0};
+    struct ig_sampler *sampler;
+    float logits[VOCAB];
+    double logprob;
+    fill(logits);
+    check_ok(ig_sampler_new(model, how, &sampler, &err), &err);
+    ig_sampler_note(sampler, history, count);
+    int32_t token = ig_sampler_pick(sampler, logits, position, NULL, 0, &logprob);
+    ig_sampler_free(sampler);
+    return token;
+}
+
+static void penalties_and_biases_act(void **state)
+{
+    (void)state;
+    struct ig_model *model = open_model("plain");
+    struct ig_sampling how = greedy;
+    const int32_t history[] = {0, 0, 0, 1};
+    assert_int_equal(pick(model, &how, history, 4, 4), 0);
+    how.presence_penalty = 0.3; /* 0: -0.3, 1: -0.55, 2: -0.5 */
+    assert_int_equal(pick(model, &how, history, 4, 4), 0);
+    how.presence_penalty = 0.6; /* 0: -0.6, 2: -0.5 */
+    assert_int_equal(pick(model, &how, history, 4, 4), 2);
+    how.presence_penalty = 0;
+    how.frequency_penalty = 0.1; /* 0: -0.3, 1: -0.35 */
+    assert_int_equal(pick(model, &how, history, 4, 4), 0);
+    how.frequency_penalty = 0.15; /* 0: -0.45, 1: -0.4 */
+    assert_int_equal(pick(model, &how, history, 4, 4), 1);
+    how.frequency_penalty = 0;
+    const struct ig_bias biases[] = {{0, -100.0F}, {7, 100.0F}, {VOCAB + 3, 100.0F}};
+    how.biases = biases;
+    how.bias_count = 3;
+    assert_int_equal(pick(model, &how, history, 4, 4), 7);
+    ig_model_close(model);
+}
+
+static void xtc_leaves_out_the_likeliest(void **state)
+{
+    (void)state;
+    struct ig_model *model = open_model("plain");
+    struct ig_sampling how = greedy;
+    /* Probabilities .221, .172, .134, .105, .081 ..: above .1 are the first four. */
+    how.temperature = 0.01; /* as good as greedy */
+    how.xtc_probability = 1;
+    how.xtc_threshold = 0.1;
+    assert_int_equal(pick(model, &how, NULL, 0, 0), 3);
+    how.top_k = 1;
+    assert_int_equal(pick(model, &how, NULL, 0, 0), 3);
+    how.top_k = 0;
+    how.top_p = 0.35; /* keeps .221 and .172, .56 and .44 of what is left */
+    assert_int_equal(pick(model, &how, NULL, 0, 0), 1);
+    how.top_p = 1;
+    const int32_t spared[] = {1, 2};
+    how.xtc_spared = spared;
+    how.xtc_spared_count = 2;
+    assert_int_equal(pick(model, &how, NULL, 0, 0), 1);
+    how.xtc_threshold = 0.5; /* nothing is above */
+    assert_int_equal(pick(model, &how, NULL, 0, 0), 0);
+    how.xtc_threshold = 0.1;
+    how.xtc_spared_count = 0;
+    how.xtc_probability = 0.5;
+    int left_out = 0;
+    for (int64_t position = 0; position < 1000; position++) {
+        int32_t token = pick(model, &how, NULL, 0, position);
+        assert_true(token == 0 || token == 3);
+        left_out += token == 3;
+    }
+    if (left_out < 440 || left_out > 560) fail_msg("%d of 1000", left_out);
+    struct ig_err err = {0};
+    how.xtc_threshold = 0.6;
+    check_fails(ig_sampling_check(&how, &err), &err, IG_ERR_USAGE, "the threshold of XTC is 0.6");
+    ig_model_close(model);
+}
+
+static void the_likeliest_are_told(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    struct ig_model *model = open_model("plain");
+    struct ig_sampler *sampler;
+    struct ig_choice top[VOCAB];
+    float logits[VOCAB];
+    double logprob, sum = 0;
+    fill(logits);
+    logits[9] = 0.5F;
+    check_ok(ig_sampler_new(model, &greedy, &sampler, &err), &err);
+    assert_int_equal(ig_sampler_pick(sampler, logits, 0, top, 5, &logprob), 9);
+    const int32_t want[] = {9, 0, 1, 2, 3};
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(top[i].token, want[i]);
+    assert_true(fabs(logprob - (double)top[0].logprob) < 1e-6);
+    ig_sampler_pick(sampler, logits, 0, top, VOCAB, &logprob);
+    for (int i = 0; i < VOCAB; i++)
+        sum += exp((double)top[i].logprob);
+    assert_true(fabs(sum - 1) < 1e-5);
+    ig_sampler_free(sampler);
+    ig_model_close(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(steps_together_are_steps_alone),
+        cmocka_unit_test(a_full_context_takes_no_step),
+        cmocka_unit_test(penalties_and_biases_act),
+        cmocka_unit_test(xtc_leaves_out_the_likeliest),
+        cmocka_unit_test(the_likeliest_are_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
