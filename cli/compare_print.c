@@ -188,19 +188,32 @@ void cli_compare_print(const struct ig_comparison *c, bool markdown)
 
 /* ---- flips ---- */
 
+/* Bytes of a character that steers a terminal or the direction of text: 0 for others. C1 controls
+ * are C2 80 to C2 9F in UTF-8; U+202A to 202E and U+2066 to 2069 turn what follows around. */
+static size_t steers(struct ig_slice text, size_t at)
+{
+    const unsigned char *c = (const unsigned char *)text.ptr + at;
+    size_t left = text.len - at;
+    if (c[0] < 0x20 || c[0] == 0x7F) return 1;
+    if (left > 1 && c[0] == 0xC2 && c[1] < 0xA0) return 2;
+    if (left < 3 || c[0] != 0xE2) return 0;
+    bool turns = (c[1] == 0x80 && c[2] >= 0xAA && c[2] <= 0xAE) ||
+                 (c[1] == 0x81 && c[2] >= 0xA6 && c[2] <= 0xA9);
+    return turns ? 3 : 0;
+}
+
 void cli_compare_foreign(struct ig_slice text, const char *indent)
 {
     for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        /* U+0080 to U+009F steer terminals too; in UTF-8 they are C2 80 to C2 9F. */
-        bool high = c == 0xC2 && i + 1 < text.len && (unsigned char)text.ptr[i + 1] < 0xA0;
-        if (c == '\n')
+        size_t bytes = steers(text, i);
+        if (text.ptr[i] == '\n') {
             printf("\n%s", indent);
-        else if (c < 0x20 || c == 0x7F || high)
-            printf("\\x%02x", c);
-        else
-            putchar(c);
-        if (high) printf("\\x%02x", (unsigned char)text.ptr[++i]);
+            continue;
+        }
+        if (!bytes) putchar(text.ptr[i]);
+        for (size_t k = 0; k < bytes; k++)
+            printf("\\x%02x", (unsigned char)text.ptr[i + k]);
+        if (bytes) i += bytes - 1;
     }
 }
 
