@@ -48,7 +48,7 @@ static struct filter *new_filter(struct ig_recipe *r, struct recipe_expand *x, s
     *f = (struct filter){.text = text, .at = at};
     f->values = ig_arena_array(&r->arena, (size_t)x->copies, sizeof *f->values);
     for (int i = 0; f->values && i < x->copies; i++)
-        f->values[i] = NAN;
+        f->values[i] = (double)NAN;
     if (f->values) return f;
     ig_err_nomem(err);
     return NULL;
@@ -226,7 +226,7 @@ static bool filter_matches(const struct filter *f, const struct ig_place *place,
 static double scale_of(struct recipe_expand *x, int copy, const struct ig_place *place,
                        struct ig_slice name)
 {
-    double scale = NAN;
+    double scale = (double)NAN;
     for (int i = 0; i < x->filter_count; i++) {
         struct filter *f = x->filters + i;
         if (isnan(f->values[copy]) || !filter_matches(f, place, name)) continue;
