@@ -200,9 +200,12 @@ static bool score_model(const struct args *args, const char *path, const struct 
                                                                   : (struct ig_slice){0},
                                               .identity = &s->identity,
                                               .rope = ropes[args->rope],
-                                              .until = args->until};
-    struct ig_eval_scoring how = {
-        .tokens = asked->tokens, .identity = &s->identity, .until = asked->until};
+                                              .until = args->until,
+                                              .dist = cli_dist()};
+    struct ig_eval_scoring how = {.tokens = asked->tokens,
+                                  .identity = &s->identity,
+                                  .until = asked->until,
+                                  .dist = cli_dist()};
     s->results = calloc((size_t)ig_eval_task_count(asked->set) + 1, sizeof(*s->results));
     if (!s->results) return ig_err_nomem(err);
     if (args->output) {
@@ -214,7 +217,7 @@ static bool score_model(const struct args *args, const char *path, const struct 
         how.user = s->record;
     }
     return ig_eval_score_as(asked->set, s->model, &how, s->results, err) &&
-           (!args->output ||
+           (!args->output || ig_dist_rank(cli_dist()) > 0 ||
             ig_eval_record_finish(s->record, s->model, s->tokenizer, s->results, err));
 }
 
@@ -269,7 +272,8 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     const struct args *args = arguments;
     if (args->reference && !args->perplexity)
         return ig_err_set(err, IG_ERR_USAGE, "--kl-to needs --perplexity TEXT");
-    if (args->perplexity) return run_text(args, watch, err);
+    if (args->perplexity) /* rank 0's alone */
+        return ig_dist_rank(cli_dist()) > 0 || run_text(args, watch, err);
     struct ig_buf text = {0};
     struct ig_json_writer w = {.out = &text};
     struct asked asked = {0};

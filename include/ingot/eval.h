@@ -9,6 +9,7 @@
  * Tasks are one file each in src/eval/tasks/. Definitions and sources: docs/eval.md. */
 #pragma once
 #include "ingot/chat.h"
+#include "ingot/dist.h"
 #include "ingot/infer.h"
 #include "ingot/token.h"
 
@@ -121,7 +122,9 @@ struct ig_eval_scoring {
     struct ig_eval_log *log; /* NULL: none. Items in it are not scored again, new ones are added */
     const struct ig_eval_identity *identity; /* with a log: the model's, part of each item's key */
     const struct ig_eval_baseline *until;    /* NULL: score all items */
-    int64_t batch; /* tokens that go through the model together, at least; 0: as suits it */
+    struct ig_dist *dist; /* ranks that share the items and hand them over through the log; only
+                             rank 0 gets results and calls on_item. NULL: this process alone */
+    int64_t batch;        /* tokens that go through the model together, at least; 0: as suits it */
     ig_eval_on_item *on_item; /* may be NULL */
     void *user;
 };
@@ -182,6 +185,7 @@ struct ig_eval_record_job {
     const struct ig_eval_identity *identity; /* NULL: not known */
     const char *rope;                        /* "as-mlx-lm"; NULL: "as-config" */
     const char *until;                       /* the baseline's folder, or NULL */
+    struct ig_dist *dist;                    /* as in struct ig_eval_scoring */
 };
 struct ig_eval_record;
 /* Makes the folder, and opens the log in it: another process that writes there is an error. The set

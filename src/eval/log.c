@@ -31,7 +31,7 @@
 
 struct ig_eval_log {
     int fd;
-    char path[IG_PATH_MAX];
+    char main_path[IG_PATH_MAX], path[IG_PATH_MAX]; /* items.log; what is written */
     struct ig_buf text, line;
     struct ig_map items; /* KEY to the place of VALUES in text */
 };
@@ -164,14 +164,71 @@ static bool load(struct ig_eval_log *log, struct ig_err *err)
     return whole > 0 || start(log, err);
 }
 
-bool eval__log_open(const char *folder, struct ig_eval_log **out, struct ig_err *err)
+static bool rank_path(const struct ig_eval_log *log, int rank, char out[IG_PATH_MAX],
+                      struct ig_err *err)
+{
+    int length = rank ? snprintf(out, IG_PATH_MAX, "%s.%d", log->main_path, rank)
+                      : snprintf(out, IG_PATH_MAX, "%s", log->main_path);
+    return length < IG_PATH_MAX ||
+           ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", log->main_path);
+}
+
+/* A rank beyond the first: what is known is in items.log; its own file is new. */
+static bool load_as_rank(struct ig_eval_log *log, struct ig_err *err)
+{
+    size_t whole;
+    if (!ig_file_read(log->main_path, LOG_BYTES_MAX, &log->text, err)) return false;
+    return (eval__log_read(ig_buf_view(&log->text), &log->items, &whole, err) ||
+            ig_err_within(err, "'%s'", log->main_path)) &&
+           start(log, err);
+}
+
+/* The whole lines of another rank's file, but for its title, behind ours. */
+static bool take_over(struct ig_eval_log *log, const char *path, struct ig_err *err)
+{
+    struct ig_buf text = {0};
+    bool ok = ig_file_read(path, LOG_BYTES_MAX, &text, err);
+    struct ig_slice rest = ig_buf_view(&text);
+    for (const char *end; ok && (end = memchr(rest.ptr, '\n', rest.len)) != NULL;) {
+        struct ig_slice key, values, line = ig_slice_make(rest.ptr, (size_t)(end - rest.ptr));
+        struct ig_slice good = checked(line);
+        rest = ig_slice_make(end + 1, rest.len - line.len - 1);
+        if (!split_item(good, &key, &values)) continue;
+        ig_buf_clear(&log->line);
+        ig_buf_slice(&log->line, good);
+        ok = append(log, err);
+    }
+    ig_buf_release(&text);
+    if (ok && unlink(path) != 0) ok = ig_err_errno(err, errno, "cannot remove '%s'", path);
+    return ok;
+}
+
+bool eval__log_gather(struct ig_eval_log *log, struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    bool any = false;
+    for (int rank = 1; rank < IG_RANKS_MAX; rank++) {
+        if (!rank_path(log, rank, path, err)) return false;
+        if (!ig_path_exists(path)) continue;
+        if (!take_over(log, path, err)) return false;
+        any = true;
+    }
+    if (!any) return true;
+    ig_map_release(&log->items);
+    ig_buf_clear(&log->text);
+    return load(log, err);
+}
+
+bool eval__log_open(const char *folder, int rank, struct ig_eval_log **out, struct ig_err *err)
 {
     struct ig_eval_log *log = calloc(1, sizeof *log);
     if (!log) return ig_err_nomem(err);
     log->fd = -1;
-    bool ok = ig_path_join(log->path, folder, EVAL_LOG_NAME, err);
+    bool ok = ig_path_join(log->main_path, folder, EVAL_LOG_NAME, err) &&
+              rank_path(log, rank, log->path, err);
     if (ok) {
-        log->fd = open(log->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        int fresh = rank ? O_TRUNC : 0;
+        log->fd = open(log->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | fresh, 0666);
         ok = log->fd >= 0 || ig_err_errno(err, errno, "cannot open '%s'", log->path);
     }
     if (ok && flock(log->fd, LOCK_EX | LOCK_NB) != 0)
@@ -181,7 +238,8 @@ bool eval__log_open(const char *folder, struct ig_eval_log **out, struct ig_err 
                               "another --output",
                               log->path)
                  : ig_err_errno(err, errno, "cannot lock '%s'", log->path);
-    if (!ok || !load(log, err)) {
+    if (ok) ok = rank ? load_as_rank(log, err) : load(log, err) && eval__log_gather(log, err);
+    if (!ok) {
         eval__log_close(log);
         return false;
     }

@@ -7,8 +7,12 @@
 
 #define EVAL_LOG_NAME "items.log"
 
-/* Opens and locks FOLDER/items.log, or makes it. */
-IG_MUST_CHECK bool eval__log_open(const char *folder, struct ig_eval_log **out, struct ig_err *err);
+/* Opens and locks FOLDER/items.log, or makes it. Of several ranks: one after rank 0 reads that, and
+ * writes items.log.RANK; so rank 0 opens first. */
+IG_MUST_CHECK bool eval__log_open(const char *folder, int rank, struct ig_eval_log **out,
+                                  struct ig_err *err);
+/* Takes over what other ranks, of this run or a killed one, have written, and removes it. */
+IG_MUST_CHECK bool eval__log_gather(struct ig_eval_log *log, struct ig_err *err);
 void eval__log_close(struct ig_eval_log *log); /* accepts NULL */
 /* The values of an item that was scored before: count of each. False: it was not. */
 bool eval__log_find(const struct ig_eval_log *log, const char key[IG_DIGEST_HEX], int count,

@@ -213,8 +213,12 @@ bool ig_eval_record_open(const struct ig_eval_set *set, const struct ig_eval_rec
     ok = ok && ((gmtime_r(&now, &utc) &&
                  strftime(r->time, sizeof r->time, "%Y-%m-%dT%H-%M-%S.000000", &utc)) ||
                 ig_err_set(err, IG_ERR_USAGE, "the time is out of range"));
-    ok = ok && ig_path_join(r->folder, job->dir, name, err) && make_folders(r->folder, err) &&
-         eval__log_open(r->folder, &r->log, err);
+    ok = ok && ig_path_join(r->folder, job->dir, name, err);
+    int rank = ig_dist_rank(job->dist);
+    if (ok && rank == 0)
+        ok = make_folders(r->folder, err) && eval__log_open(r->folder, 0, &r->log, err);
+    ok = ig_dist_meet(job->dist, ok, err);
+    if (ok && rank > 0) ok = eval__log_open(r->folder, rank, &r->log, err);
     for (int t = 0; ok && t < set->count; t++) {
         ig_sha256_init(&r->parts[t].hash);
         ok = eval__columns_read(&set->parts[t].rows, &r->arena, &r->parts[t].columns, err);

@@ -15,6 +15,7 @@
 /* Tokens that go to the engine in one call: some of its batches, so that the head's are full too,
  * and few enough that a kill or Ctrl-C loses seconds. Results do not depend on it. */
 #define BATCH_ROWS 2048
+#define RANK_ITEMS 8
 
 struct run {
     const struct ig_eval_set *set;
@@ -25,6 +26,7 @@ struct run {
     bool *greedy;
     bool *known;             /* of all items: its values are there */
     bool *acc, *acc_norm;    /* of the part's items */
+    bool sharing;            /* items among ranks */
     int64_t next;            /* number of the item that is reported next */
     int64_t right;           /* of the part so far, by its headline metric */
     struct eval_until until; /* of the part, with a baseline */
@@ -109,13 +111,20 @@ static bool look_up(struct run *run, struct ig_err *err)
 
 /* ---- items ---- */
 
+/* While ranks share the items, each has every so many in a row: none gets all of a long task. */
+static bool is_mine(const struct run *run, int64_t i)
+{
+    const struct ig_dist *dist = run->how->dist;
+    return !run->sharing || i / RANK_ITEMS % ig_dist_size(dist) == ig_dist_rank(dist);
+}
+
 /* What was scored goes to the log in the order of the items. */
 static bool keep_items(struct run *run, int64_t first, int64_t end, struct ig_err *err)
 {
     const int64_t *firsts = run->how->tokens->firsts;
     for (int64_t i = first; i < end; i++) {
         char key[IG_DIGEST_HEX];
-        if (run->known[i]) continue;
+        if (run->known[i] || !is_mine(run, i)) continue;
         run->known[i] = true;
         if (run->how->log &&
             (!item_key(run, i, key, err) ||
@@ -127,20 +136,23 @@ static bool keep_items(struct run *run, int64_t first, int64_t end, struct ig_er
 }
 
 /* The next items that are not known, of whatever tasks, until they fill a batch. */
-static bool score_batch(struct run *run, struct ig_err *err)
+static bool score_batch(struct run *run, int64_t *end, struct ig_err *err)
 {
     const struct ig_eval_tokens *tokens = run->how->tokens;
     int64_t i = run->next, full = run->how->batch ? run->how->batch : BATCH_ROWS;
     for (; i < tokens->items && run->batch.rows < full; i++) {
-        if (run->known[i]) continue;
+        if (run->known[i] || !is_mine(run, i)) continue;
         for (int64_t pair = tokens->firsts[i]; pair < tokens->firsts[i + 1]; pair++) {
             run->greedy[pair] = tokens->pairs[pair].scored > 0;
             run->logprobs[pair] = run->greedy[pair] ? 0 : -(double)INFINITY;
         }
         if (!eval__batch_add(&run->batch, i, &run->rows[i], err)) return false;
     }
-    return eval__batch_run(&run->batch, run->logprobs, run->greedy, err) &&
-           keep_items(run, run->next, i, err);
+    if (!eval__batch_run(&run->batch, run->logprobs, run->greedy, err) ||
+        !keep_items(run, run->next, i, err))
+        return false;
+    *end = i;
+    return true;
 }
 
 /* done: items of this part, whose running accuracy is told. */
@@ -218,11 +230,11 @@ static bool score_part(struct run *run, int t, struct ig_eval_result *result, st
     run->fed = 0;
     run->right = 0;
     run->until = (struct eval_until){.e = 1};
-    int64_t end = run->next + part->count, i = 0;
+    int64_t end = run->next + part->count, i = 0, scored;
     for (bool clear = false; i < part->count && !clear; i++) {
         if (!report(run, part, i, err)) return false;
         result->resumed += run->known[run->next] && !run->rows[run->next];
-        if (!run->known[run->next] && !score_batch(run, err))
+        if (!run->known[run->next] && !score_batch(run, &scored, err))
             return ig_err_within(err, "'%s', line %lld and on", part->rows.path,
                                  (long long)part->items[i].line);
         if (!finish_item(run, part, i, err) || !weigh_item(run, t, i, &clear, err)) return false;
@@ -233,6 +245,25 @@ static bool score_part(struct run *run, int t, struct ig_eval_result *result, st
     return true;
 }
 
+/* Each rank scores its share into its log; then rank 0 has them all in its own. */
+static bool share_items(struct run *run, struct ig_err *err)
+{
+    struct ig_dist *dist = run->how->dist;
+    if (ig_dist_size(dist) == 1) return true;
+    if (!run->how->log)
+        return ig_err_set(err, IG_ERR_USAGE,
+                          "ranks hand over what they scored through a log: give --output DIR");
+    run->sharing = true;
+    while (run->next < run->how->tokens->items)
+        if (!report(run, NULL, 0, err) || !score_batch(run, &run->next, err)) return false;
+    run->sharing = false;
+    run->next = 0;
+    if (!ig_dist_meet(dist, true, err)) return false;
+    if (ig_dist_rank(dist) > 0) return true;
+    memset(run->rows, 0, (size_t)run->how->tokens->items * sizeof(*run->rows));
+    return eval__log_gather(run->how->log, err) && look_up(run, err);
+}
+
 bool ig_eval_score_as(const struct ig_eval_set *set, struct ig_model *model,
                       const struct ig_eval_scoring *how, struct ig_eval_result *results,
                       struct ig_err *err)
@@ -240,8 +271,8 @@ bool ig_eval_score_as(const struct ig_eval_set *set, struct ig_model *model,
     struct run run = {.set = set, .how = how, .model = model};
     if (how->log && !how->identity)
         return ig_err_set(err, IG_ERR_USAGE, "a log needs the model's identity");
-    bool ok = run_open(&run, model, err) && look_up(&run, err);
-    for (int t = 0; ok && t < set->count; t++)
+    bool ok = run_open(&run, model, err) && look_up(&run, err) && share_items(&run, err);
+    for (int t = 0; ok && t < set->count && ig_dist_rank(how->dist) == 0; t++)
         ok = score_part(&run, t, &results[t], err);
     ok = ok && report(&run, NULL, 0, err);
     run_release(&run);

@@ -189,7 +189,7 @@ static void every_torn_log_is_gone_on_from(void **state)
     for (size_t cut = 0; cut <= first + 1; cut++) {
         struct ig_eval_log *open;
         scratch_write("torn/" EVAL_LOG_NAME, log.data, cut);
-        check_ok(eval__log_open(scratch("torn"), &open, &err), &err);
+        check_ok(eval__log_open(scratch("torn"), 0, &open, &err), &err);
         eval__log_close(open);
         struct ig_buf now = scratch_read("torn/" EVAL_LOG_NAME);
         size_t want = cut >= first ? first : title;
@@ -228,7 +228,7 @@ static void foreign_files_are_left_alone(void **state)
     struct ig_eval_log *log;
     check_ok(ig_dir_make(scratch("foreign"), &err), &err);
     scratch_write("foreign/" EVAL_LOG_NAME, mine, sizeof mine - 1);
-    check_fails(eval__log_open(scratch("foreign"), &log, &err), &err, IG_ERR_DATA,
+    check_fails(eval__log_open(scratch("foreign"), 0, &log, &err), &err, IG_ERR_DATA,
                 "not a log of scored items");
     struct ig_buf now = scratch_read("foreign/" EVAL_LOG_NAME);
     assert_string_equal(now.data, mine);
@@ -240,11 +240,11 @@ static void the_second_process_is_told(void **state)
     (void)state;
     struct ig_eval_log *one, *two;
     check_ok(ig_dir_make(scratch("twice"), &err), &err);
-    check_ok(eval__log_open(scratch("twice"), &one, &err), &err);
-    check_fails(eval__log_open(scratch("twice"), &two, &err), &err, IG_ERR_IO,
+    check_ok(eval__log_open(scratch("twice"), 0, &one, &err), &err);
+    check_fails(eval__log_open(scratch("twice"), 0, &two, &err), &err, IG_ERR_IO,
                 "another process is writing");
     eval__log_close(one);
-    check_ok(eval__log_open(scratch("twice"), &two, &err), &err);
+    check_ok(eval__log_open(scratch("twice"), 0, &two, &err), &err);
     eval__log_close(two);
 }
 
@@ -256,11 +256,11 @@ static void values_come_back_to_the_bit(void **state)
     double values[] = {-1.0 / 3, -(double)INFINITY, -0.0, -5e-324}, back[4];
     bool greedy[] = {true, false, false, true}, greedy_back[4];
     check_ok(ig_dir_make(scratch("bits"), &err), &err);
-    check_ok(eval__log_open(scratch("bits"), &log, &err), &err);
+    check_ok(eval__log_open(scratch("bits"), 0, &log, &err), &err);
     assert_false(eval__log_find(log, key, 4, back, greedy_back));
     check_ok(eval__log_add(log, key, 4, values, greedy, &err), &err);
     eval__log_close(log);
-    check_ok(eval__log_open(scratch("bits"), &log, &err), &err);
+    check_ok(eval__log_open(scratch("bits"), 0, &log, &err), &err);
     assert_true(eval__log_find(log, key, 4, back, greedy_back));
     assert_memory_equal(values, back, sizeof back);
     assert_memory_equal(greedy, greedy_back, sizeof greedy);
