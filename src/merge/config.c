@@ -217,6 +217,10 @@ bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
     if (!text || text->type != IG_JSON_OBJECT) text = copy;
     if (m->recipe->has_out_dtype) set_dtype(copy, ig_dtype_torch_name(m->recipe->out_dtype));
     if (m->layers && !set_layers(m, text, arena, err)) return false;
+    struct ig_json *rows = merge__config_find(text, "vocab_size");
+    if (m->vocab_rows && rows && !set_int(rows, m->vocab_rows, arena, err)) return false;
+    rows = merge__config_find(copy, "vocab_size");
+    if (m->vocab_rows && rows && !set_int(rows, m->vocab_rows, arena, err)) return false;
     if (!merge__set_context(m, text, arena, err)) return false;
     *out = copy;
     return true;

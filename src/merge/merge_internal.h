@@ -52,13 +52,16 @@ struct ig_recipe {
     const struct ig_yaml *parameters; /* or NULL */
     const struct ig_yaml *module_parameters;
     bool has_dtype, has_out_dtype;
-    bool stepwise;                  /* numerics: mergekit */
-    int64_t seed;                   /* random_seed */
-    enum ig_dtype dtype, out_dtype; /* inputs are rounded to dtype; out_dtype is written */
-    struct recipe_expand *expand;   /* or NULL */
-    struct recipe_context *context; /* or NULL */
-    bool extract;                   /* text models out of vision-language ones */
-    enum merge_experts experts;     /* layout of the output */
+    bool stepwise;                      /* numerics: mergekit */
+    int64_t seed;                       /* random_seed */
+    enum ig_dtype dtype, out_dtype;     /* inputs are rounded to dtype; out_dtype is written */
+    struct recipe_expand *expand;       /* or NULL */
+    struct recipe_context *context;     /* or NULL */
+    struct recipe_tokenizer *tokenizer; /* or NULL */
+    struct ig_slice chat;               /* a template, or "auto"; ptr NULL: the donor's */
+    const struct ig_yaml *chat_at;
+    bool extract;                                /* text models out of vision-language ones */
+    enum merge_experts experts;                  /* layout of the output */
     int copy_from[MERGE_MODELS_MAX], copy_count; /* copy_missing_from, in the order to try */
 };
 
@@ -104,6 +107,21 @@ IG_MUST_CHECK bool merge__set_context(const struct ig_merge *m, struct ig_json *
 /* A sentence, or nothing when the recipe does not ask for it. */
 void merge__describe_context(const struct ig_merge *m, struct ig_buf *out);
 void merge__warn_context(const struct ig_merge *m, const struct ig_watch *watch);
+
+/* ---- vocabulary.c, union.c, template.c ---- */
+
+IG_MUST_CHECK bool merge__read_tokenizer(struct ig_recipe *r, const struct ig_yaml *root,
+                                         struct ig_err *err);
+IG_MUST_CHECK bool merge__read_template(struct ig_recipe *r, const struct ig_yaml *root,
+                                        struct ig_err *err);
+/* Aligns embeddings and heads to the vocabulary that the recipe asks for, and makes its files. */
+IG_MUST_CHECK bool merge__apply_tokenizer(struct ig_merge *m, const struct ig_watch *watch,
+                                          struct ig_err *err);
+IG_MUST_CHECK bool merge__apply_template(struct ig_merge *m, const struct ig_watch *watch,
+                                         struct ig_err *err);
+/* The text must live as long as the merge. */
+IG_MUST_CHECK bool merge__keep_file(struct ig_merge *m, const char *name, struct ig_slice text,
+                                    struct ig_err *err);
 
 /* ---- params.c ---- */
 
@@ -196,6 +214,13 @@ struct merge_input {
     struct ig_convert_ops convert;
 };
 
+/* A file of the output that is made, in place of the donor's. */
+struct merge_file {
+    const char *name;
+    struct ig_slice text;
+};
+#define MERGE_FILES_MAX 4
+
 struct ig_merge {
     struct ig_arena arena;
     const struct ig_recipe *recipe;
@@ -209,6 +234,10 @@ struct ig_merge {
     int64_t count;
     const struct merge_layer *layers; /* of the output, when slices make it; or NULL */
     int64_t layer_count;
+    int64_t vocab_rows;           /* of the output; 0: the recipe asks for no tokenizer */
+    const char *tokenizer_folder; /* where its files are, when that is not the donor; or NULL */
+    struct merge_file files[MERGE_FILES_MAX];
+    int file_count;
     int donor;                      /* whose config.json and other files are taken */
     const struct ig_json *config;   /* as it is to be written, or NULL */
     struct ig_json_doc *generation; /* the donor's generation_config.json, for casts; or NULL */

@@ -138,17 +138,70 @@ static bool add(struct ig_writer *w, const char *name, struct ig_buf *text, stru
     return ok;
 }
 
+static const char *const vision_files[] = {"preprocessor_config.json", "processor_config.json",
+                                           "video_preprocessor_config.json", NULL};
+static const char *const tokenizer_files[] = {"tokenizer.json",
+                                              "tokenizer_config.json",
+                                              "special_tokens_map.json",
+                                              "added_tokens.json",
+                                              "vocab.json",
+                                              "merges.txt",
+                                              "tokenizer.model",
+                                              "chat_template.jinja",
+                                              "chat_template.json",
+                                              NULL};
+
+static int add_names(const char **list, int count, const char *const *names)
+{
+    for (; *names; names++)
+        list[count++] = *names;
+    return count;
+}
+
+static bool carry_one(struct ig_writer *w, const char *folder, const char *name, struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    struct ig_buf text = {0};
+    if (!ig_path_join(path, folder, name, err)) return false;
+    if (!ig_path_exists(path)) return true;
+    if (ig_file_read(path, (size_t)1 << 30, &text, err)) return add(w, name, &text, err);
+    ig_buf_release(&text);
+    return false;
+}
+
+/* The donor's files, but what the recipe replaces. */
+static bool carry(struct ig_merge *m, struct ig_writer *w, struct ig_err *err)
+{
+    const char *but[64];
+    int count = 0;
+    const char *folder = m->tokenizer_folder;
+    if (m->recipe->extract) count = add_names(but, count, vision_files);
+    if (folder) count = add_names(but, count, tokenizer_files);
+    for (int i = 0; i < m->file_count; i++)
+        but[count++] = m->files[i].name;
+    /* what the old forms of a changed tokenizer say is no longer true */
+    for (int i = 0; i < m->file_count; i++) {
+        if (strcmp(m->files[i].name, "tokenizer.json") == 0) but[count++] = "added_tokens.json";
+        if (strcmp(m->files[i].name, "chat_template.jinja") == 0)
+            but[count++] = "chat_template.json";
+    }
+    but[count] = NULL;
+    if (!ig_writer_carry_but(w, ig_store_path(m->stores[m->donor]), but, err)) return false;
+    for (int i = 0; folder && tokenizer_files[i]; i++)
+        if (!carry_one(w, folder, tokenizer_files[i], err)) return false;
+    for (int i = 0; i < m->file_count; i++)
+        if (!ig_writer_add(w, m->files[i].name, m->files[i].text, err)) return false;
+    return true;
+}
+
 static bool finish_output(struct ig_merge *m, struct merge_output *o, struct ig_slice sketchbook,
                           struct ig_err *err)
 {
     struct ig_writer *w = writer_of(o);
     struct ig_buf config = {0}, card = {0}, provenance = {0};
-    static const char *const vision[] = {"preprocessor_config.json", "processor_config.json",
-                                         "video_preprocessor_config.json", NULL};
-    const char *const *but = m->recipe->extract ? vision : vision + 3;
     if (!ig_writer_is_first(w))
         return o->cast ? ig_cast_finish(o->cast, err) : ig_writer_finish(w, err);
-    if (!ig_writer_carry_but(w, ig_store_path(m->stores[m->donor]), but, err)) return false;
+    if (!carry(m, w, err)) return false;
     merge__write_card(m, o, &card);
     merge__write_provenance(m, o, &provenance);
     if (!add(w, "README.md", &card, err) || !add(w, "ingot.json", &provenance, err)) return false;

@@ -453,6 +453,8 @@ static bool plan_all(struct planner *p, struct ig_err *err)
     m->thread_bytes = (size_t)memory / (size_t)m->threads;
     m->donor = r->base >= 0 ? r->base : r->slices[0].sources[0].model;
     if (!merge__inputs_open(m, p->watch, err)) return false;
+    if (!merge__apply_tokenizer(m, p->watch, err) || !merge__apply_template(m, p->watch, err))
+        return ig_err_within(err, "%s", r->name);
     if (!merge__params_new(r, &m->params, err)) return false;
     if (!list_rows(p, err) || !merge__join(m, &p->arena, &p->entries, &p->count, err) ||
         !check_complete(p, err) || !plan_tasks(p, err))

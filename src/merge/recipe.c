@@ -11,13 +11,11 @@
 #define ARENA_BYTES_MAX  ((size_t)512 << 20)
 
 static const char *const top_keys[] = {
-    "merge_method",      "models",     "slices",      "modules",
-    "base_model",        "parameters", "dtype",       "out_dtype",
-    "copy_missing_from", "numerics",   "random_seed", "expand",
-    "context",           "extract",    "experts",     NULL};
-/* mergekit's, which this version does not do. */
-static const char *const later_keys[] = {"tokenizer_source", "tokenizer", "chat_template", NULL};
-
+    "merge_method",      "models",        "slices",      "modules",
+    "base_model",        "parameters",    "dtype",       "out_dtype",
+    "copy_missing_from", "numerics",      "random_seed", "expand",
+    "extract",           "experts",       "context",     "tokenizer_source",
+    "tokenizer",         "chat_template", NULL};
 static bool is_one_of(struct ig_slice text, const char *const *words)
 {
     for (; *words; words++)
@@ -30,12 +28,6 @@ bool merge__check_keys(const struct ig_yaml *map, const char *const *known, stru
     for (uint32_t i = 0; i < map->count; i++) {
         const struct ig_yaml *key = map->items[2 * i];
         if (is_one_of(key->text, known)) continue;
-        if (is_one_of(key->text, later_keys)) {
-            ig_yaml_fail(err, key, "'" IG_SLICE_FMT "' is not supported by this version yet",
-                         IG_SLICE_ARG(key->text));
-            err->code = IG_ERR_UNSUPPORTED;
-            return false;
-        }
         const char *near = ig_opt_nearest(key->text, known);
         return ig_yaml_fail(err, key, "unknown key '" IG_SLICE_FMT "'%s%s%s",
                             IG_SLICE_ARG(key->text), near ? "; did you mean '" : "",
@@ -214,6 +206,7 @@ static bool read_root(struct ig_recipe *r, const struct ig_yaml *root, struct ig
         !merge__read_slices(r, root, err) || !merge__read_expand(r, root, err) ||
         !merge__read_context(r, root, err) || !read_dtypes(r, root, err) ||
         !read_numbers(r, root, err) || !read_layout(r, root, err) ||
+        !merge__read_tokenizer(r, root, err) || !merge__read_template(r, root, err) ||
         !read_copy_sources(r, root, err))
         return false;
     /* unknown parameters and bad values show before a model is opened */

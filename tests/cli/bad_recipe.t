@@ -60,8 +60,8 @@ Broken recipes: line and column, and what to do.
   $ recipe "${pass}models: []\n"
   ingot merge: r.yaml: line 2, column 8: a recipe has one of models, slices and modules
   [1]
-  $ recipe "merge_method: linear\n${models}parameters: {weight: 1}\ntokenizer_source: union\n"
-  ingot merge: r.yaml: line 6, column 1: 'tokenizer_source' is not supported by this version yet
+  $ recipe "merge_method: linear\n${models}parameters: {weight: 1}\ntokenizer: {tokens: {a: {source: b}}}\n"
+  ingot merge: r.yaml: line 6, column 34: this is none of the recipe's models
   [1]
   $ recipe "merge_method: linear\nmodels:\n  - model: fx/models/anvil\n  - model: fx/models/anvil\nparameters: {weight: 1}\n"
   ingot merge: r.yaml: line 4, column 12: model 'fx/models/anvil' is listed twice
