@@ -2,10 +2,12 @@
 #include "merging.h"
 #include "recipes.h"
 
-static bool describe(const struct ig_merge *merge, bool json, struct ig_err *err)
+static bool describe(const struct ig_merge *merge, bool check, bool json, struct ig_err *err)
 {
     struct ig_buf text = {0};
-    bool ok = ig_merge_describe(merge, json, &text, err) && ig_buf_ok(&text, err);
+    bool ok = check ? ig_merge_check(merge, json, &text, err)
+                    : ig_merge_describe(merge, json, &text, err);
+    ok = ok && ig_buf_ok(&text, err);
     if (ok) fwrite(text.data, 1, text.len, stdout);
     if (ok && text.len && text.data[text.len - 1] != '\n') fputc('\n', stdout);
     ig_buf_release(&text);
@@ -33,8 +35,8 @@ bool cli_merging_run(const struct cli_merging *args, const struct ig_recipe *rec
         .dist = cli_dist(),
     };
     if (!ig_merge_plan(&job, watch, &merge, err)) goto done;
-    if (args->dry_run)
-        ok = describe(merge, json, err);
+    if (args->dry_run || args->check)
+        ok = describe(merge, args->check, json, err);
     else
         ok = ig_merge_run(merge, watch, &report, err) && cli_print_report(&report, out, json, err);
 done:

@@ -6,7 +6,7 @@
 
 struct cli_merging {
     const char *quantize;
-    bool dry_run, trace, resume, force;
+    bool dry_run, check, trace, resume, force;
     int64_t threads, memory;
 };
 // clang-format off
@@ -15,6 +15,8 @@ struct cli_merging {
                 "write these quantised forms in the same pass; 'none' is the plain model"),        \
     IG_OPT_FLAG(T, merging.dry_run, "dry-run", 'n',                                                \
                 "print the plan, the memory and the disk needed; write nothing"),                  \
+    IG_OPT_FLAG(T, merging.check, "check", 0,                                                      \
+                "print what of the models does not go together, and which parameters reach what"), \
     IG_OPT_FLAG_ON(T, merging.trace, "trace", 0, "do not write the sketchbook"),                   \
     IG_OPT_FLAG(T, merging.resume, "resume", 0, "go on where an interrupted run stopped"),         \
     IG_OPT_FLAG(T, merging.force, "force", 'f', "replace OUT if it exists"),                       \

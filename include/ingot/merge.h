@@ -49,9 +49,32 @@ IG_MUST_CHECK bool ig_merge_plan(const struct ig_merge_job *job, const struct ig
 /* The plan in words (or JSON): tensors, inputs, method, memory and disk needed. */
 IG_MUST_CHECK bool ig_merge_describe(const struct ig_merge *merge, bool json, struct ig_buf *out,
                                      struct ig_err *err);
+/* The same, and what may be a mistake: configs, tokenizers, templates and types that differ, which
+ * parameters reach how many tensors. */
+IG_MUST_CHECK bool ig_merge_check(const struct ig_merge *merge, bool json, struct ig_buf *out,
+                                  struct ig_err *err);
 IG_MUST_CHECK bool ig_merge_run(struct ig_merge *merge, const struct ig_watch *watch,
                                 struct ig_job_report *report, struct ig_err *err);
 void ig_merge_close(struct ig_merge *merge);
 
 /* Names and summaries of the methods, NULL-terminated pairs. */
 const char *const *ig_merge_method_list(void);
+
+/* ---- two models, tensor by tensor ---- */
+
+struct ig_diff_row {
+    struct ig_slice name;
+    char only;     /* 'a', 'b': the other one lacks it; or 0 */
+    bool reshaped; /* both have it, in shapes that differ */
+    bool equal;    /* every number, to the bit in f32; false when only or reshaped */
+    int64_t elems;
+    double relative_l2; /* |A - B| / |A| */
+    double cosine, max_abs;
+};
+struct ig_diff;
+/* Reads both. Experts are compared one by one; quantised weights as they are dequantised. */
+IG_MUST_CHECK bool ig_diff_open(const char *a, const char *b, int threads,
+                                const struct ig_watch *watch, struct ig_diff **out,
+                                struct ig_err *err);
+const struct ig_diff_row *ig_diff_rows(const struct ig_diff *diff, int64_t *count);
+void ig_diff_close(struct ig_diff *diff);

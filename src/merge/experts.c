@@ -4,6 +4,7 @@
  *     single:      mlp.experts.E.{gate,up}_proj.weight [inner, hidden], down_proj [hidden, inner]
  *     fused:       mlp.experts.gate_up_proj [E, 2 inner, hidden], down_proj [E, hidden, inner]
  *     transposed:  the same [E, hidden, 2 inner] and [E, inner, hidden]; Qwen3-VL's files
+ *     stacked:     mlp.switch_mlp.{gate,up,down}_proj.weight [E, out, in]; mlx-lm's. Read only
  *
  * Gate rows stand before up rows. The output has the layout of the donor, or what the recipe's
  * `experts` says. */
@@ -86,7 +87,9 @@ static bool read_stack(const struct merge_input *in, const struct merge_view *v,
 
 /* ---- what there is ---- */
 
-enum layout { LAYOUT_NONE, LAYOUT_SINGLE, LAYOUT_FUSED };
+enum layout { LAYOUT_NONE, LAYOUT_SINGLE, LAYOUT_FUSED, LAYOUT_STACKED };
+
+static int stacked_part(struct ig_slice name);
 
 static enum layout layout_of(const struct merge_input *in)
 {
@@ -94,6 +97,7 @@ static enum layout layout_of(const struct merge_input *in)
         const struct ig_tensor *t = in->tensors[i];
         if (t->rank == 3 && (ig_slice_ends(t->name, GATE_UP) || ig_slice_ends(t->name, DOWN)))
             return LAYOUT_FUSED;
+        if (t->rank == 3 && stacked_part(t->name) >= 0) return LAYOUT_STACKED;
         if (ig_slice_ends(t->name, ".experts.0.up_proj.weight")) return LAYOUT_SINGLE;
     }
     return LAYOUT_NONE;
@@ -152,6 +156,44 @@ static struct merge_view *new_expert(struct ig_merge *m, struct merge_input *in,
     return v;
 }
 
+#define STACKED ".switch_mlp."
+
+/* mlx-lm's stack of one matrix: which of the three; -1: it is none. */
+static int stacked_part(struct ig_slice name)
+{
+    static const char *const ends[] = {STACKED "gate_proj.weight", STACKED "up_proj.weight",
+                                       STACKED "down_proj.weight"};
+    for (int i = 0; i < 3; i++)
+        if (ig_slice_ends(name, ends[i])) return i;
+    return -1;
+}
+
+static bool split_stacked(struct ig_merge *m, const struct ig_tensor *t,
+                          const struct ig_tensor **list, int64_t *count, struct ig_err *err)
+{
+    const char *at = ig_slice_find(t->name, ig_slice_of(STACKED));
+    int head = (int)(at - t->name.ptr);
+    int tail = (int)(t->name.len - (size_t)head - strlen(STACKED));
+    for (int64_t e = 0; e < t->shape[0]; e++) {
+        struct merge_view *v =
+            merge__view_new(&m->arena, t,
+                            merge__name(&m->arena, "%.*s.experts.%lld.%.*s", head, t->name.ptr,
+                                        (long long)e, tail, at + strlen(STACKED)),
+                            err);
+        struct cut *own = ig_arena_new(&m->arena, sizeof *own);
+        if (!v || !own) return ig_err_nomem(err);
+        *own = (struct cut){.of = t, .first = e * t->shape[1] * t->shape[2]};
+        v->tensor.rank = 2;
+        v->tensor.shape[0] = t->shape[1];
+        v->tensor.shape[1] = t->shape[2];
+        v->own = own;
+        v->read = read_cut;
+        if (!merge__view_size(v, err)) return false;
+        list[(*count)++] = &v->tensor;
+    }
+    return true;
+}
+
 static bool is_fused(const struct ig_tensor *t, bool *gate)
 {
     *gate = ig_slice_ends(t->name, GATE_UP);
@@ -162,12 +204,21 @@ bool merge__split_experts(struct ig_merge *m, struct merge_input *in, struct ig_
 {
     int64_t room = 0, count = 0;
     bool gate;
-    for (int64_t i = 0; i < in->count; i++)
-        room += is_fused(in->tensors[i], &gate) ? in->tensors[i]->shape[0] * (gate ? 2 : 1) : 1;
+    for (int64_t i = 0; i < in->count; i++) {
+        const struct ig_tensor *t = in->tensors[i];
+        if (is_fused(t, &gate))
+            room += t->shape[0] * (gate ? 2 : 1);
+        else
+            room += t->rank == 3 && stacked_part(t->name) >= 0 ? t->shape[0] : 1;
+    }
     const struct ig_tensor **list = ig_arena_array(&m->arena, (size_t)room, sizeof *list);
     if (!list) return ig_err_nomem(err);
     for (int64_t i = 0; i < in->count; i++) {
         const struct ig_tensor *t = in->tensors[i];
+        if (t->rank == 3 && stacked_part(t->name) >= 0) {
+            if (!split_stacked(m, t, list, &count, err)) return false;
+            continue;
+        }
         if (!is_fused(t, &gate)) {
             list[count++] = t;
             continue;
@@ -287,13 +338,14 @@ static bool fuse_experts(struct ig_merge *m, struct merge_input *in, struct ig_e
 bool merge__unify_experts(struct ig_merge *m, struct ig_err *err)
 {
     enum layout want = layout_of(&m->inputs[m->donor]);
+    if (want == LAYOUT_STACKED) want = LAYOUT_SINGLE; /* it is of quantised folders only */
     if (m->recipe->experts != MERGE_EXPERTS_KEEP)
         want = m->recipe->experts == MERGE_EXPERTS_SINGLE ? LAYOUT_SINGLE : LAYOUT_FUSED;
     for (int i = 0; i < m->recipe->count; i++) {
         enum layout have = layout_of(&m->inputs[i]);
         if (have == LAYOUT_NONE || want == LAYOUT_NONE || have == want) continue;
-        bool ok = want == LAYOUT_SINGLE ? merge__split_experts(m, &m->inputs[i], err)
-                                        : fuse_experts(m, &m->inputs[i], err);
+        bool ok = have == LAYOUT_SINGLE || merge__split_experts(m, &m->inputs[i], err);
+        if (ok && want == LAYOUT_FUSED) ok = fuse_experts(m, &m->inputs[i], err);
         if (!ok) return ig_err_within(err, "model '%s'", ig_store_path(m->stores[i]));
     }
     return true;

@@ -135,10 +135,8 @@ static bool open_all(struct ig_merge *m, int i, struct ig_err *err)
     m->stores[i] = in->store;
     in->config = ig_store_config(in->store);
     m->input_bytes += ig_store_bytes(in->store);
-    if (ig_json_get(in->config, "quantization"))
-        return ig_err_set(err, IG_ERR_UNSUPPORTED, "model '%s' is quantised: dequantise it first",
-                          model->folder);
-    return list_tensors(m, in, err) && merge__apply_float8(m, in, err) &&
+    return list_tensors(m, in, err) && merge__apply_packed(m, in, err) &&
+           merge__apply_float8(m, in, err) &&
            (!model->lora || merge__apply_lora(m, in, model->lora, err)) &&
            (!m->recipe->extract || merge__apply_extract(m, in, err));
 }
@@ -150,6 +148,10 @@ bool merge__inputs_open(struct ig_merge *m, const struct ig_watch *watch, struct
         if (open_all(m, i, &why)) {
             ig_store_warn(m->stores[i], watch);
             continue;
+        }
+        if (m->recipe->made) {
+            *err = why;
+            return false;
         }
         ig_yaml_fail(err, m->recipe->models[i].node, "%s", why.text);
         err->code = why.code;

@@ -107,8 +107,7 @@ static int64_t first_of(const struct model_index *index, int64_t layer)
 
 /* ---- names ---- */
 
-/* The name by which tensors of different models are the same. */
-static struct ig_slice key_of(struct ig_arena *arena, struct ig_slice name)
+struct ig_slice merge__key(struct ig_arena *arena, struct ig_slice name)
 {
     const char *at = ig_slice_find(name, ig_slice_of(LANGUAGE));
     if (!at) return name;
@@ -168,7 +167,7 @@ static bool new_entry(struct joiner *j, int slice, struct ig_slice name, const s
 static bool add_tensor(struct joiner *j, int slice, int row, struct ig_slice name,
                        const struct ig_tensor *t, double place, struct ig_err *err)
 {
-    struct ig_slice key = name.ptr ? key_of(j->arena, name) : name;
+    struct ig_slice key = name.ptr ? merge__key(j->arena, name) : name;
     if (!key.ptr) return ig_err_nomem(err);
     int64_t at = ig_map_get(&j->by_name, key, -1);
     if (at < 0) {

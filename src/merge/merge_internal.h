@@ -48,6 +48,7 @@ struct ig_recipe {
     int base; /* index into models, or -1 */
     struct recipe_slice *slices;
     int slice_count;
+    bool made;                        /* by a command, not read from a file */
     bool ranged;                      /* slices have ranges; else there is one slice */
     const struct ig_yaml *parameters; /* or NULL */
     const struct ig_yaml *module_parameters;
@@ -300,6 +301,8 @@ void merge__inputs_close(struct ig_merge *m);
 
 /* ---- the views: float8.c, lora.c, extract.c, experts.c ---- */
 
+IG_MUST_CHECK bool merge__apply_packed(struct ig_merge *m, struct merge_input *in,
+                                       struct ig_err *err);
 IG_MUST_CHECK bool merge__apply_float8(struct ig_merge *m, struct merge_input *in,
                                        struct ig_err *err);
 IG_MUST_CHECK bool merge__apply_lora(struct ig_merge *m, struct merge_input *in,
@@ -328,6 +331,8 @@ struct merge_entry {
     int twin;            /* which copy it is; 0: the tensor itself */
     double scale;        /* of what was merged */
 };
+/* The name by which tensors of different models are the same; ptr is NULL when memory ran out. */
+struct ig_slice merge__key(struct ig_arena *arena, struct ig_slice name);
 /* Gives the entry's name another layer's number. */
 IG_MUST_CHECK bool merge__renumber(struct ig_arena *arena, struct merge_entry *e, int64_t layer,
                                    struct ig_err *err);

@@ -68,7 +68,9 @@ static bool put_scales(struct ig_buf *out, const char *path, struct ig_err *err)
 
 static bool parse(struct ig_buf *text, const char *name, struct ig_recipe **out, struct ig_err *err)
 {
-    return ig_buf_ok(text, err) && ig_recipe_parse(ig_buf_view(text), name, out, err);
+    if (!ig_buf_ok(text, err) || !ig_recipe_parse(ig_buf_view(text), name, out, err)) return false;
+    (*out)->made = true;
+    return true;
 }
 
 bool ig_recipe_expand(const struct ig_expand_ask *ask, struct ig_recipe **out, struct ig_err *err)

@@ -29,6 +29,3 @@ A table of scales, for each copy; in one pass with the quantised form, and the s
   ingot expand: --preset and --scales exclude each other
   'ingot expand --help' tells more
   [2]
-  $ ingot expand q8 no -q
-  ingot expand: expand: line 3, column 12: model 'q8' is quantised: dequantise it first
-  [1]

@@ -1,0 +1,24 @@
+Two models, tensor by tensor; quantised ones too.
+
+  $ ingot diff fx/models/anvil fx/models/anvil
+   relative L2       cosine      max abs  tensor
+  47 tensors, 47 equal; root mean square of relative L2 0
+  $ ingot quantize fx/models/anvil q8 -q --recipe q8 > log; ingot dequantize q8 plain -q > log
+  $ ingot diff q8 plain
+   relative L2       cosine      max abs  tensor
+  47 tensors, 47 equal; root mean square of relative L2 0
+  $ ingot diff fx/models/anvil q8 | sed -n '1,3p;$p'
+   relative L2       cosine      max abs  tensor
+    0.00823609  0.999966112   0.00244141  model.embed_tokens.weight
+    0.00871667  0.999962059   0.00244141  model.layers.0.mlp.down_proj.weight
+  47 tensors, 17 equal; root mean square of relative L2 0.00823746
+  $ ingot diff fx/models/anvil fx/models/base --json | head -c 180
+  {"tensors":[{"name":"model.embed_tokens.weight","relative_l2":0.2617621385770093,"cosine":0.9651485231690571,"max_abs":0.08306884765625,"equal":false},{"name":"model.layers.0.input
+  $ ingot diff fx/models/anvil nowhere
+  ingot diff: model 'nowhere' does not exist
+  [1]
+
+A quantised model merges as what it is when dequantised.
+
+  $ printf 'merge_method: linear\nmodels: [{model: fx/models/lantern}, {model: M}]\nparameters: {weight: 1}\n' > r.yaml
+  $ for m in q8 plain; do sed "s/{model: M}/{model: $m}/" r.yaml > $m.yaml; ingot merge $m.yaml of-$m -q > log; done; cmp of-q8/model.safetensors of-plain/model.safetensors
