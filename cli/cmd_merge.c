@@ -20,10 +20,10 @@ static const struct ig_opt options[] = {
 static bool run(const void *arguments, const struct ig_watch *watch, struct ig_err *err)
 {
     const struct args *args = arguments;
-    struct ig_recipe *recipe = NULL;
-    bool ok = ig_recipe_open(args->recipe, &recipe, err) &&
-              cli_merging_run(&args->merging, recipe, args->out, args->common.json, watch, err);
-    ig_recipe_free(recipe);
+    struct ig_recipe_list *list = NULL;
+    bool ok = ig_recipe_list_open(args->recipe, &list, err) &&
+              cli_merging_run_list(&args->merging, list, args->out, args->common.json, watch, err);
+    ig_recipe_list_free(list);
     return ok;
 }
 

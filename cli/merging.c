@@ -44,3 +44,22 @@ done:
     cli_recipes_release(&quantize);
     return ok;
 }
+
+bool cli_merging_run_list(const struct cli_merging *args, struct ig_recipe_list *list,
+                          const char *out, bool json, const struct ig_watch *watch,
+                          struct ig_err *err)
+{
+    const struct ig_merge_job job = {.out = out,
+                                     .threads = (int)args->threads,
+                                     .memory_bytes = args->memory,
+                                     .resume = args->resume};
+    int count = ig_recipe_list_count(list);
+    if (count > 1 && (args->dry_run || args->check))
+        return ig_err_set(err, IG_ERR_UNSUPPORTED,
+                          "--dry-run and --check take a recipe of one document; this one has %d, "
+                          "and the last needs what the others make",
+                          count);
+    return ig_merge_stages(list, &job, watch, err) &&
+           cli_merging_run(args, ig_recipe_list_last(list), out, json, watch, err) &&
+           ig_merge_stages_clear(list, out, err);
+}

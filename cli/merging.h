@@ -27,3 +27,7 @@ struct cli_merging {
 IG_MUST_CHECK bool cli_merging_run(const struct cli_merging *args, const struct ig_recipe *recipe,
                                    const char *out, bool json, const struct ig_watch *watch,
                                    struct ig_err *err);
+/* The same of a file that may have several documents. */
+IG_MUST_CHECK bool cli_merging_run_list(const struct cli_merging *args, struct ig_recipe_list *list,
+                                        const char *out, bool json, const struct ig_watch *watch,
+                                        struct ig_err *err);

@@ -5,7 +5,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct ig_err err;
-    struct ig_recipe *recipe;
-    if (ig_recipe_parse(ig_slice_make(data, size), "fuzz", &recipe, &err)) ig_recipe_free(recipe);
+    struct ig_recipe_list *list;
+    if (ig_recipe_list_parse(ig_slice_make(data, size), "fuzz", &list, &err))
+        ig_recipe_list_free(list);
     return 0;
 }

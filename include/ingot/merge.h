@@ -13,6 +13,18 @@ struct ig_recipe;
 IG_MUST_CHECK bool ig_recipe_open(const char *path, struct ig_recipe **out, struct ig_err *err);
 IG_MUST_CHECK bool ig_recipe_parse(struct ig_slice text, const char *name, struct ig_recipe **out,
                                    struct ig_err *err);
+/* A file of one document or several, as mergekit-multi takes them: named ones are stages, whose
+ * results the others use; the one without a name is the output. */
+#define IG_RECIPES_MAX 64
+struct ig_recipe_list;
+IG_MUST_CHECK bool ig_recipe_list_open(const char *path, struct ig_recipe_list **out,
+                                       struct ig_err *err);
+IG_MUST_CHECK bool ig_recipe_list_parse(struct ig_slice text, const char *name,
+                                        struct ig_recipe_list **out, struct ig_err *err);
+void ig_recipe_list_free(struct ig_recipe_list *list);
+int ig_recipe_list_count(const struct ig_recipe_list *list);
+/* The output's recipe; its stages must have been made. */
+const struct ig_recipe *ig_recipe_list_last(const struct ig_recipe_list *list);
 /* The recipe by which one layer of a model becomes several copies of it (docs/surgery.md). */
 struct ig_expand_ask {
     const char *model;
@@ -40,6 +52,14 @@ struct ig_merge_job {
     bool resume, force;
     struct ig_dist *dist; /* the ranks that do it together; NULL: this process alone */
 };
+
+/* Makes all stages into OUT.stages/NAME (of the job out, threads, memory and resume count), and
+ * tells the recipes after them where they are. */
+IG_MUST_CHECK bool ig_merge_stages(struct ig_recipe_list *list, const struct ig_merge_job *job,
+                                   const struct ig_watch *watch, struct ig_err *err);
+/* Removes them. */
+IG_MUST_CHECK bool ig_merge_stages_clear(const struct ig_recipe_list *list, const char *out,
+                                         struct ig_err *err);
 
 struct ig_merge;
 /* Opens inputs, resolves every parameter for every tensor, sizes memory and disk. Writes nothing.

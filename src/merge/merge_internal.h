@@ -10,6 +10,8 @@
 
 /* ---- recipe.c ---- */
 
+#define RECIPE_BYTES_MAX ((size_t)16 << 20)
+
 struct recipe_model {
     struct ig_slice path; /* folder+lora, NUL-terminated: by it two are the same */
     const char *folder;   /* or ORG/NAME[@REV] */
@@ -42,6 +44,9 @@ struct ig_recipe {
     struct ig_arena arena;
     const char *name; /* of the file, for messages */
     struct ig_slice text;
+    struct ig_slice
+        title; /* by which other documents call its result; ptr NULL: it is the output */
+    const struct ig_yaml *title_at;
     const struct merge_method *method;
     struct recipe_model models[MERGE_MODELS_MAX]; /* all folders, each once */
     int count;

@@ -7,15 +7,14 @@
 
 #include <stdlib.h>
 
-#define RECIPE_BYTES_MAX ((size_t)16 << 20)
-#define ARENA_BYTES_MAX  ((size_t)512 << 20)
+#define ARENA_BYTES_MAX ((size_t)512 << 20)
 
 static const char *const top_keys[] = {
     "merge_method",      "models",        "slices",      "modules",
     "base_model",        "parameters",    "dtype",       "out_dtype",
     "copy_missing_from", "numerics",      "random_seed", "expand",
     "extract",           "experts",       "context",     "tokenizer_source",
-    "tokenizer",         "chat_template", NULL};
+    "tokenizer",         "chat_template", "name",        NULL};
 static bool is_one_of(struct ig_slice text, const char *const *words)
 {
     for (; *words; words++)
@@ -198,10 +197,24 @@ static bool read_copy_sources(struct ig_recipe *r, const struct ig_yaml *root, s
     return true;
 }
 
+/* It is a folder's name too. */
+static bool read_title(struct ig_recipe *r, const struct ig_yaml *root, struct ig_err *err)
+{
+    const struct ig_yaml *node = ig_yaml_get(root, "name");
+    if (!node || node->type == IG_YAML_NULL) return true;
+    if (!merge__need_text(node, "name", err)) return false;
+    if (node->text.ptr[0] == '.' || memchr(node->text.ptr, '/', node->text.len) ||
+        node->text.len > 200)
+        return ig_yaml_fail(err, node, "a name has no '/' in it and no '.' before it");
+    r->title = node->text;
+    r->title_at = node;
+    return true;
+}
+
 static bool read_root(struct ig_recipe *r, const struct ig_yaml *root, struct ig_err *err)
 {
     if (root->type != IG_YAML_MAP) return ig_yaml_fail(err, root, "a recipe is a map");
-    if (!merge__check_keys(root, top_keys, err)) return false;
+    if (!merge__check_keys(root, top_keys, err) || !read_title(r, root, err)) return false;
     if (!merge__read_parameters(root, &r->parameters, err) || !read_method(r, root, err) ||
         !merge__read_slices(r, root, err) || !merge__read_expand(r, root, err) ||
         !merge__read_context(r, root, err) || !read_dtypes(r, root, err) ||

@@ -425,6 +425,32 @@ static void extracted_models_say_the_same(void **state)
     }
 }
 
+/* ---- recipes/merge ---- */
+
+static bool parse_example(void *user, const char *name)
+{
+    struct ig_err err = {0};
+    struct ig_recipe_list *list;
+    char path[1100];
+    int *count = user;
+    snprintf(path, sizeof path, "%s/../recipes/merge/%s", getenv("INGOT_TESTS"), name);
+    check_ok(ig_recipe_list_open(path, &list, &err), &err);
+    ig_recipe_list_free(list);
+    ++*count;
+    return true;
+}
+
+static void examples_are_recipes(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    char folder[1100];
+    int count = 0;
+    snprintf(folder, sizeof folder, "%s/../recipes/merge", getenv("INGOT_TESTS"));
+    check_ok(ig_dir_list(folder, parse_example, &count, &err), &err);
+    assert_true(count >= 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,6 +463,7 @@ int main(void)
         cmocka_unit_test(counts_are_the_published_ones),
         cmocka_unit_test(yarn_is_written_for_every_reader),
         cmocka_unit_test(extracted_models_say_the_same),
+        cmocka_unit_test(examples_are_recipes),
     };
     return cmocka_run_group_tests(tests, set_up, scratch_close);
 }

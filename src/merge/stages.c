@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * stages — a recipe of several documents, as mergekit-multi takes them: each has a `name` by which
+ * the others may call its result a model; the one without a name is the output.
+ *
+ * Stages are merged into OUT.stages/NAME, in the order in which they need each other, and removed
+ * when the output is whole. With resume a stage that is there, made by the same text, is not made
+ * again. */
+#include "merge/merge_internal.h"
+
+#include "base/file.h"
+
+#include <stdlib.h>
+
+struct ig_recipe_list {
+    struct ig_recipe *items[IG_RECIPES_MAX]; /* in the order in which they are made; the output last
+                                              */
+    int count;
+};
+
+/* ---- documents ---- */
+
+/* Whether a line begins a new document. */
+static bool is_border(const char *line, size_t len)
+{
+    return len >= 3 && memcmp(line, "---", 3) == 0 &&
+           (len == 3 || line[3] == ' ' || line[3] == '\t' || line[3] == '\r');
+}
+
+static bool has_content(struct ig_slice text)
+{
+    bool comment = false;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == '\n') comment = false;
+        if (c == '#') comment = true;
+        if (!comment && !strchr(" \t\r\n", c)) return true;
+    }
+    return false;
+}
+
+/* Each document by itself, with as many empty lines before it as stood there: places in messages
+ * are those of the file. */
+static bool add_document(struct ig_recipe_list *list, struct ig_slice text, int line,
+                         const char *name, struct ig_err *err)
+{
+    struct ig_buf padded = {0};
+    if (!has_content(text)) return true;
+    if (list->count == IG_RECIPES_MAX)
+        return ig_err_set(err, IG_ERR_DATA, "%s: more than %d documents", name, IG_RECIPES_MAX);
+    for (int i = 0; i < line; i++)
+        ig_buf_char(&padded, '\n');
+    ig_buf_slice(&padded, text);
+    bool ok = ig_buf_ok(&padded, err) &&
+              ig_recipe_parse(ig_buf_view(&padded), name, &list->items[list->count], err);
+    ig_buf_release(&padded);
+    if (!ok) return false;
+    struct ig_recipe *r = list->items[list->count++];
+    r->text = ig_slice_make(r->text.ptr + line, r->text.len - (size_t)line);
+    return true;
+}
+
+static bool split(struct ig_recipe_list *list, struct ig_slice text, const char *name,
+                  struct ig_err *err)
+{
+    size_t begin = 0;
+    int line = 0, first = 0;
+    for (size_t at = 0; at < text.len; line++) {
+        const char *end = memchr(text.ptr + at, '\n', text.len - at);
+        size_t len = end ? (size_t)(end - text.ptr) - at : text.len - at;
+        if (is_border(text.ptr + at, len)) {
+            struct ig_slice part = ig_slice_make(text.ptr + begin, at - begin);
+            if (!add_document(list, part, first, name, err)) return false;
+            begin = at + 3; /* what stands behind the border belongs to the document */
+            first = line;
+        }
+        at += len + 1;
+    }
+    return add_document(list, ig_slice_make(text.ptr + begin, text.len - begin), first, name, err);
+}
+
+/* ---- order ---- */
+
+static bool needs(const struct ig_recipe *r, struct ig_slice title)
+{
+    for (int i = 0; i < r->count; i++)
+        if (ig_slice_equal(r->models[i].path, title)) return true;
+    return false;
+}
+
+static bool check_titles(const struct ig_recipe_list *list, struct ig_err *err)
+{
+    int untitled = 0;
+    for (int i = 0; i < list->count; i++) {
+        const struct ig_recipe *r = list->items[i];
+        untitled += !r->title.ptr;
+        for (int j = 0; r->title.ptr && j < i; j++)
+            if (list->items[j]->title.ptr && ig_slice_equal(list->items[j]->title, r->title)) {
+                ig_yaml_fail(err, r->title_at, "two documents are named '" IG_SLICE_FMT "'",
+                             IG_SLICE_ARG(r->title));
+                return ig_err_within(err, "%s", r->name);
+            }
+    }
+    if (list->count < 2 || untitled == 1) return true;
+    return ig_err_set(err, IG_ERR_DATA,
+                      "%s: of several documents all but one have a 'name'; %d have none: which is "
+                      "the output?",
+                      list->items[0]->name, untitled);
+}
+
+/* Those that need nothing that is still to come first; the output last. */
+static bool order(struct ig_recipe_list *list, struct ig_err *err)
+{
+    for (int done = 0; done < list->count; done++) {
+        int next = -1;
+        for (int i = done; i < list->count && next < 0; i++) {
+            bool ready = true;
+            for (int j = done; j < list->count; j++)
+                if (j != i && list->items[j]->title.ptr &&
+                    needs(list->items[i], list->items[j]->title))
+                    ready = false;
+            bool last = !list->items[i]->title.ptr && done + 1 < list->count;
+            bool itself = list->items[i]->title.ptr && needs(list->items[i], list->items[i]->title);
+            if (ready && !last && !itself) next = i;
+        }
+        if (next < 0)
+            return ig_err_set(err, IG_ERR_DATA, "%s: the documents need each other in a circle",
+                              list->items[0]->name);
+        struct ig_recipe *found = list->items[next];
+        memmove(list->items + done + 1, list->items + done,
+                (size_t)(next - done) * sizeof *list->items);
+        list->items[done] = found;
+    }
+    return true;
+}
+
+bool ig_recipe_list_parse(struct ig_slice text, const char *name, struct ig_recipe_list **out,
+                          struct ig_err *err)
+{
+    struct ig_recipe_list *list = calloc(1, sizeof *list);
+    if (!list) return ig_err_nomem(err);
+    bool ok = split(list, text, name, err);
+    if (ok && list->count == 0) ok = ig_err_set(err, IG_ERR_DATA, "%s: the file is empty", name);
+    ok = ok && check_titles(list, err) && order(list, err);
+    if (ok) {
+        struct ig_recipe *last = list->items[list->count - 1];
+        last->text = ig_arena_copy(&last->arena, text); /* what the output tells of: all of it */
+        ok = last->text.ptr || ig_err_nomem(err);
+    }
+    if (!ok) {
+        ig_recipe_list_free(list);
+        return false;
+    }
+    *out = list;
+    return true;
+}
+
+bool ig_recipe_list_open(const char *path, struct ig_recipe_list **out, struct ig_err *err)
+{
+    struct ig_buf text = {0};
+    bool ok = ig_file_read(path, RECIPE_BYTES_MAX, &text, err) &&
+              ig_recipe_list_parse(ig_buf_view(&text), path, out, err);
+    ig_buf_release(&text);
+    return ok;
+}
+
+void ig_recipe_list_free(struct ig_recipe_list *list)
+{
+    for (int i = 0; list && i < list->count; i++)
+        ig_recipe_free(list->items[i]);
+    free(list);
+}
+
+int ig_recipe_list_count(const struct ig_recipe_list *list)
+{
+    return list->count;
+}
+
+const struct ig_recipe *ig_recipe_list_last(const struct ig_recipe_list *list)
+{
+    return list->items[list->count - 1];
+}
+
+/* ---- making them ---- */
+
+static bool stage_path(const char *out, struct ig_slice title, char path[IG_PATH_MAX],
+                       struct ig_err *err)
+{
+    char folder[IG_PATH_MAX], name[256];
+    struct ig_slice parts = ig_slice_of(out);
+    while (parts.len > 1 && parts.ptr[parts.len - 1] == '/')
+        parts.len--;
+    if (parts.len + sizeof ".stages" > sizeof folder)
+        return ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", out);
+    memcpy(folder, parts.ptr, parts.len);
+    memcpy(folder + parts.len, ".stages", sizeof ".stages");
+    if (title.len >= sizeof name) return ig_err_set(err, IG_ERR_DATA, "a name is too long");
+    memcpy(name, title.ptr, title.len);
+    name[title.len] = '\0';
+    return ig_path_join(path, folder, name, err);
+}
+
+/* Whether the folder is what this text makes. */
+static bool is_made(const char *path, const struct ig_recipe *r)
+{
+    char file[IG_PATH_MAX];
+    struct ig_err err;
+    struct ig_buf text = {0};
+    struct ig_json_doc *doc = NULL;
+    bool made = ig_path_join(file, path, "ingot.json", &err) && ig_path_exists(file) &&
+                ig_file_read(file, (size_t)1 << 30, &text, &err) &&
+                ig_json_doc_new(ig_buf_view(&text), &doc, &err) &&
+                ig_slice_equal(ig_json_text(ig_json_get(ig_json_doc_root(doc), "recipe")), r->text);
+    ig_json_doc_free(doc);
+    ig_buf_release(&text);
+    return made;
+}
+
+/* Where a later recipe calls a model by the title, the folder is meant. */
+static bool place(struct ig_recipe *r, struct ig_slice title, const char *folder,
+                  struct ig_err *err)
+{
+    for (int i = 0; i < r->count; i++) {
+        if (!ig_slice_equal(r->models[i].path, title)) continue;
+        r->models[i].folder = ig_arena_copy(&r->arena, ig_slice_of(folder)).ptr;
+        if (!r->models[i].folder) return ig_err_nomem(err);
+    }
+    return true;
+}
+
+static bool make(const struct ig_recipe *r, const struct ig_merge_job *like, const char *path,
+                 const struct ig_watch *watch, struct ig_err *err)
+{
+    struct ig_merge *merge = NULL;
+    struct ig_job_report report;
+    struct ig_merge_job job = {.recipe = r,
+                               .out = path,
+                               .threads = like->threads,
+                               .memory_bytes = like->memory_bytes,
+                               .resume = like->resume,
+                               .force = true};
+    bool ok = ig_merge_plan(&job, watch, &merge, err) && ig_merge_run(merge, watch, &report, err);
+    ig_merge_close(merge);
+    return ok || ig_err_within(err, "stage '" IG_SLICE_FMT "'", IG_SLICE_ARG(r->title));
+}
+
+bool ig_merge_stages(struct ig_recipe_list *list, const struct ig_merge_job *job,
+                     const struct ig_watch *watch, struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    for (int i = 0; i + 1 < list->count; i++) {
+        struct ig_recipe *r = list->items[i];
+        if (!stage_path(job->out, ig_slice_of(""), path, err)) return false;
+        path[strlen(path) - 1] = '\0'; /* the slash */
+        if (!ig_dir_make(path, err) || !stage_path(job->out, r->title, path, err)) return false;
+        if (!(job->resume && is_made(path, r)) && !make(r, job, path, watch, err)) return false;
+        for (int j = i + 1; j < list->count; j++)
+            if (!place(list->items[j], r->title, path, err)) return false;
+    }
+    return true;
+}
+
+bool ig_merge_stages_clear(const struct ig_recipe_list *list, const char *out, struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    if (list->count < 2) return true;
+    if (!stage_path(out, ig_slice_of(""), path, err)) return false;
+    path[strlen(path) - 1] = '\0';
+    return ig_dir_remove(path, err);
+}
