@@ -52,7 +52,8 @@ bool cli_merging_run_list(const struct cli_merging *args, struct ig_recipe_list 
     const struct ig_merge_job job = {.out = out,
                                      .threads = (int)args->threads,
                                      .memory_bytes = args->memory,
-                                     .resume = args->resume};
+                                     .resume = args->resume,
+                                     .dist = cli_dist()};
     int count = ig_recipe_list_count(list);
     if (count > 1 && (args->dry_run || args->check))
         return ig_err_set(err, IG_ERR_UNSUPPORTED,
@@ -61,5 +62,5 @@ bool cli_merging_run_list(const struct cli_merging *args, struct ig_recipe_list 
                           count);
     return ig_merge_stages(list, &job, watch, err) &&
            cli_merging_run(args, ig_recipe_list_last(list), out, json, watch, err) &&
-           ig_merge_stages_clear(list, out, err);
+           ig_merge_stages_clear(list, &job, err);
 }

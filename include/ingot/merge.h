@@ -58,8 +58,8 @@ struct ig_merge_job {
 IG_MUST_CHECK bool ig_merge_stages(struct ig_recipe_list *list, const struct ig_merge_job *job,
                                    const struct ig_watch *watch, struct ig_err *err);
 /* Removes them. */
-IG_MUST_CHECK bool ig_merge_stages_clear(const struct ig_recipe_list *list, const char *out,
-                                         struct ig_err *err);
+IG_MUST_CHECK bool ig_merge_stages_clear(const struct ig_recipe_list *list,
+                                         const struct ig_merge_job *job, struct ig_err *err);
 
 struct ig_merge;
 /* Opens inputs, resolves every parameter for every tensor, sizes memory and disk. Writes nothing.

@@ -173,11 +173,110 @@ static bool rebuild_numbers(const struct ig_merge *m, struct ig_json *member, co
                      (struct ig_json){.type = IG_JSON_ARRAY, .count = count, .items = items});
 }
 
+/* Every n-th layer is of the other kind: said by a number, of which the output's layers know
+ * nothing any more. */
+static int64_t period_of(const struct ig_merge *m, int64_t l, const char *key)
+{
+    int64_t period = 1;
+    const struct ig_json *own = merge__text_config(m->inputs[m->layers[l].model].config);
+    return ig_json_int(ig_json_get(own, key), &period) && period > 0 ? period : 1;
+}
+
+/* layer_types out of full_attention_interval, where there are none. */
+static bool list_attention(const struct ig_merge *m, struct ig_json *text, struct ig_arena *arena,
+                           struct ig_err *err)
+{
+    if (!ig_json_get(text, "full_attention_interval") || ig_json_get(text, "layer_types"))
+        return true;
+    struct ig_json *items = ig_arena_array(arena, (size_t)m->layer_count, sizeof *items);
+    if (!items) return ig_err_nomem(err);
+    for (int64_t l = 0; l < m->layer_count; l++) {
+        bool full = (m->layers[l].layer + 1) % period_of(m, l, "full_attention_interval") == 0;
+        items[l] =
+            (struct ig_json){.type = IG_JSON_STRING,
+                             .text = ig_slice_of(full ? "full_attention" : "linear_attention")};
+    }
+    const struct ig_json list = {
+        .type = IG_JSON_ARRAY, .count = (uint32_t)m->layer_count, .items = items};
+    return merge__config_set(text, "layer_types", list, arena, err);
+}
+
+/* Layers without experts, by number in place of decoder_sparse_step. */
+static bool list_dense(const struct ig_merge *m, struct ig_json *text, struct ig_arena *arena,
+                       struct ig_err *err)
+{
+    uint32_t count = 0;
+    int64_t step;
+    struct ig_json *member = merge__config_find(text, "decoder_sparse_step");
+    if (!ig_json_int(member, &step) || step <= 1) return true;
+    struct ig_json *items = ig_arena_array(arena, (size_t)m->layer_count, sizeof *items);
+    if (!items) return ig_err_nomem(err);
+    for (int64_t l = 0; l < m->layer_count; l++) {
+        bool dense = (m->layers[l].layer + 1) % period_of(m, l, "decoder_sparse_step") != 0 ||
+                     lists_layer(m, l, "mlp_only_layers");
+        if (dense && !set_int(&items[count++], l, arena, err)) return false;
+    }
+    const struct ig_json list = {.type = IG_JSON_ARRAY, .count = count, .items = items};
+    return set_int(member, 1, arena, err) &&
+           merge__config_set(text, "mlp_only_layers", list, arena, err);
+}
+
+/* mlx-lm builds the pattern from the number, whatever the list says. */
+void merge__warn_layers(const struct ig_merge *m, const struct ig_watch *watch)
+{
+    int64_t period;
+    const struct ig_json *text = merge__text_config(m->config);
+    if (!m->layers || !ig_json_int(ig_json_get(text, "full_attention_interval"), &period)) return;
+    for (int64_t l = 0; period > 0 && l < m->layer_count; l++) {
+        if (((l + 1) % period == 0) == ((m->layers[l].layer + 1) % period == 0)) continue;
+        ig_watch_warn(watch,
+                      "layer %lld of the output was layer %lld: it is no longer of the kind that "
+                      "full_attention_interval says. transformers reads layer_types; mlx-lm does "
+                      "not, and will not load this model",
+                      (long long)l, (long long)m->layers[l].layer);
+        return;
+    }
+}
+
+/* ---- the head ---- */
+
+static bool has_head(const struct merge_input *in)
+{
+    const struct ig_arch *arch = ig_arch_find(in->config);
+    for (int64_t i = 0; i < in->count; i++) {
+        struct ig_place place;
+        ig_arch_place(arch, in->tensors[i]->name, &place);
+        if (place.role == IG_ROLE_LM_HEAD) return true;
+    }
+    return false;
+}
+
+/* tie_word_embeddings, true to what is written. */
+static void set_tied(const struct ig_merge *m, struct ig_json *config)
+{
+    struct ig_json *text = merge__config_find(config, "text_config");
+    struct ig_json *members[] = {merge__config_find(config, "tie_word_embeddings"),
+                                 text ? merge__config_find(text, "tie_word_embeddings") : NULL};
+    bool head = false, apart = false;
+    for (int i = 0; i < m->recipe->count; i++) {
+        bool tied = false;
+        ig_json_bool(ig_json_get(m->inputs[i].config, "tie_word_embeddings"), &tied);
+        head = head || has_head(&m->inputs[i]);
+        apart = apart || (!tied && has_head(&m->inputs[i]));
+    }
+    for (int i = 0; i < 2; i++) {
+        if (!members[i]) continue;
+        if (apart) put_value(members[i], (struct ig_json){.type = IG_JSON_FALSE});
+        if (!head) put_value(members[i], (struct ig_json){.type = IG_JSON_TRUE});
+    }
+}
+
 static bool set_layers(const struct ig_merge *m, struct ig_json *text, struct ig_arena *arena,
                        struct ig_err *err)
 {
     int64_t before = merge__config_layers(text), window;
     struct ig_json *member;
+    if (!list_attention(m, text, arena, err)) return false;
     for (int i = 0; layer_keys[i]; i++)
         if ((member = merge__config_find(text, layer_keys[i])) &&
             !set_int(member, m->layer_count, arena, err))
@@ -199,7 +298,7 @@ static bool set_layers(const struct ig_merge *m, struct ig_json *text, struct ig
             !rebuild_numbers(m, member, layer_numbers[i], arena, err))
             return false;
     }
-    return true;
+    return list_dense(m, text, arena, err);
 }
 
 bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
@@ -215,6 +314,7 @@ bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
     if (!merge__config_copy(donor, arena, &copy, err)) return false;
     struct ig_json *text = merge__config_find(copy, "text_config");
     if (!text || text->type != IG_JSON_OBJECT) text = copy;
+    set_tied(m, copy);
     if (m->recipe->has_out_dtype) set_dtype(copy, ig_dtype_torch_name(m->recipe->out_dtype));
     if (m->layers && !set_layers(m, text, arena, err)) return false;
     struct ig_json *rows = merge__config_find(text, "vocab_size");

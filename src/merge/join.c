@@ -282,6 +282,20 @@ static bool is_root(const struct joiner *j, int slice, const struct model_tensor
     return slice == (after ? j->m->recipe->slice_count - 1 : 0);
 }
 
+/* What a model has past its last layer, to predict several tokens: behind the output's last. */
+static bool join_rest(struct joiner *j, int slice, int row, struct ig_err *err)
+{
+    const struct recipe_source *s = &j->m->recipe->slices[slice].sources[row];
+    const struct model_index *index = j->models + s->model;
+    for (int64_t i = first_of(index, index->layers); i < index->count; i++) {
+        const struct model_tensor *t = index->list + i;
+        struct ig_slice name = with_number(&j->m->arena, t->tensor->name, t->digits, t->rest,
+                                           j->m->layer_count + t->layer - index->layers);
+        if (!add_tensor(j, slice, row, name, t->tensor, 1, err)) return false;
+    }
+    return true;
+}
+
 static bool join_row(struct joiner *j, int slice, int row, int64_t layer_first, struct ig_err *err)
 {
     const struct recipe_source *s = &j->m->recipe->slices[slice].sources[row];
@@ -301,7 +315,7 @@ static bool join_row(struct joiner *j, int slice, int row, int64_t layer_first, 
             name = with_number(&j->m->arena, name, t->digits, t->rest, layer_first + at);
         if (!add_tensor(j, slice, row, name, t->tensor, place, err)) return false;
     }
-    return true;
+    return slice + 1 < j->m->recipe->slice_count || join_rest(j, slice, row, err);
 }
 
 static bool join_slice(struct joiner *j, int slice, int64_t layer_first, struct ig_err *err)
@@ -360,6 +374,7 @@ static bool count_room(struct joiner *j, struct ig_err *err)
             const struct model_index *index = j->models + s->model;
             j->room += first_of(index, s->end) - first_of(index, s->first);
             j->room += i == 0 || i == r->slice_count - 1 ? first_of(index, 0) : 0;
+            j->room += index->count - first_of(index, index->layers);
         }
     }
     return true;

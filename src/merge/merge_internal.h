@@ -63,6 +63,7 @@ struct ig_recipe {
     enum ig_dtype dtype, out_dtype;     /* inputs are rounded to dtype; out_dtype is written */
     struct recipe_expand *expand;       /* or NULL */
     struct recipe_context *context;     /* or NULL */
+    struct recipe_moe *moe;             /* dense models as experts; or NULL */
     struct recipe_tokenizer *tokenizer; /* or NULL */
     struct ig_slice chat;               /* a template, or "auto"; ptr NULL: the donor's */
     const struct ig_yaml *chat_at;
@@ -101,6 +102,15 @@ IG_MUST_CHECK bool merge__read_expand(struct ig_recipe *r, const struct ig_yaml 
 /* Puts the copies of a layer among the entries, when the recipe asks for them. */
 IG_MUST_CHECK bool merge__expand(struct ig_merge *m, struct ig_arena *arena,
                                  struct merge_entry **entries, int64_t *count, struct ig_err *err);
+
+/* ---- moe.c ---- */
+
+struct ig_merge;
+bool merge__is_moe(const struct ig_yaml *root);
+IG_MUST_CHECK bool merge__read_moe(struct ig_recipe *r, const struct ig_yaml *root,
+                                   struct ig_err *err);
+/* Gives the base the experts' MLPs and routers. */
+IG_MUST_CHECK bool merge__apply_moe(struct ig_merge *m, struct ig_err *err);
 
 /* ---- context.c ---- */
 
@@ -316,6 +326,8 @@ IG_MUST_CHECK bool merge__apply_extract(struct ig_merge *m, struct merge_input *
                                         struct ig_err *err);
 /* Warns when the donor's chat template is of no use for text. */
 void merge__check_template(const struct ig_merge *m, const struct ig_watch *watch);
+/* A head for models that have none, when another has one: their embedding. */
+IG_MUST_CHECK bool merge__untie(struct ig_merge *m, struct ig_err *err);
 IG_MUST_CHECK bool merge__split_experts(struct ig_merge *m, struct merge_input *in,
                                         struct ig_err *err);
 /* One layout of experts for all inputs. */
@@ -366,6 +378,8 @@ uint64_t merge__output_bytes(const struct ig_merge *m, int output);
 
 /* The text model's part of a config.json: its text_config, or itself. NULL for NULL. */
 const struct ig_json *merge__text_config(const struct ig_json *config);
+/* Says when the output's layers no longer alternate as the config's numbers say. */
+void merge__warn_layers(const struct ig_merge *m, const struct ig_watch *watch);
 /* How many layers it says there are; -1: nothing. */
 int64_t merge__config_layers(const struct ig_json *config);
 /* A copy to edit; its members, by key (NULL: none), are edited in place. */

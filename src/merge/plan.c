@@ -466,6 +466,7 @@ static bool plan_all(struct planner *p, struct ig_err *err)
     size_memory(m);
     if (!take_fingerprint(m, err) || !merge__outputs_plan(m, err)) return false;
     merge__warn_context(m, p->watch);
+    merge__warn_layers(m, p->watch);
     return true;
 }
 

@@ -214,6 +214,11 @@ static bool read_title(struct ig_recipe *r, const struct ig_yaml *root, struct i
 static bool read_root(struct ig_recipe *r, const struct ig_yaml *root, struct ig_err *err)
 {
     if (root->type != IG_YAML_MAP) return ig_yaml_fail(err, root, "a recipe is a map");
+    if (merge__is_moe(root)) {
+        r->method = merge__method_find(ig_slice_of("passthrough"));
+        return read_title(r, root, err) && merge__read_moe(r, root, err) &&
+               read_dtypes(r, root, err);
+    }
     if (!merge__check_keys(root, top_keys, err) || !read_title(r, root, err)) return false;
     if (!merge__read_parameters(root, &r->parameters, err) || !read_method(r, root, err) ||
         !merge__read_slices(r, root, err) || !merge__read_expand(r, root, err) ||

@@ -237,7 +237,8 @@ static bool make(const struct ig_recipe *r, const struct ig_merge_job *like, con
                                .threads = like->threads,
                                .memory_bytes = like->memory_bytes,
                                .resume = like->resume,
-                               .force = true};
+                               .force = true,
+                               .dist = like->dist};
     bool ok = ig_merge_plan(&job, watch, &merge, err) && ig_merge_run(merge, watch, &report, err);
     ig_merge_close(merge);
     return ok || ig_err_within(err, "stage '" IG_SLICE_FMT "'", IG_SLICE_ARG(r->title));
@@ -259,11 +260,12 @@ bool ig_merge_stages(struct ig_recipe_list *list, const struct ig_merge_job *job
     return true;
 }
 
-bool ig_merge_stages_clear(const struct ig_recipe_list *list, const char *out, struct ig_err *err)
+bool ig_merge_stages_clear(const struct ig_recipe_list *list, const struct ig_merge_job *job,
+                           struct ig_err *err)
 {
     char path[IG_PATH_MAX];
-    if (list->count < 2) return true;
-    if (!stage_path(out, ig_slice_of(""), path, err)) return false;
+    if (list->count < 2 || ig_dist_rank(job->dist) != 0) return true;
+    if (!stage_path(job->out, ig_slice_of(""), path, err)) return false;
     path[strlen(path) - 1] = '\0';
     return ig_dir_remove(path, err);
 }

@@ -125,6 +125,58 @@ static void config_follows_the_layers(void **state)
     ig_json_doc_free(doc);
 }
 
+static struct ig_buf member_text(const struct ig_json *root, const char *key)
+{
+    struct ig_buf text = {0};
+    ig_json_write(&text, ig_json_get(root, key), 0, false);
+    return text;
+}
+
+/* What the config says by a period becomes a list; what stands behind the last layer stays there;
+ * a head that only one model has makes both untied. */
+static void odd_models_stay_true(void **state)
+{
+    (void)state;
+    const float x[4] = {1, 2, 3, 4};
+    const struct test_tensor list[] = {
+        {"model.embed_tokens.weight", IG_F32, 2, {2, 2}, x},
+        {"model.layers.0.mlp.down_proj.weight", IG_F32, 2, {2, 2}, x},
+        {"model.layers.1.mlp.down_proj.weight", IG_F32, 2, {2, 2}, x},
+        {"model.layers.2.mlp.down_proj.weight", IG_F32, 2, {2, 2}, x},
+        {"lm_head.weight", IG_F32, 2, {2, 2}, weights[1]},
+    };
+    write_model("m5", list, 4,
+                "{\"num_hidden_layers\": 2, \"full_attention_interval\": 2, "
+                "\"decoder_sparse_step\": 2, \"tie_word_embeddings\": true}");
+    write_model("m6", list, 5, "{\"num_hidden_layers\": 2, \"tie_word_embeddings\": false}");
+    struct ig_store *out = merged("merge_method: passthrough\nslices:\n"
+                                  "  - sources: [{model: {5}, layer_range: [0, 2]}]\n"
+                                  "  - sources: [{model: {5}, layer_range: [0, 1]}]\n"
+                                  "expand: {copies: 2, layer: 1, scales: {down_proj: 2}}\n");
+    assert_int_equal(ig_store_count(out), 6);
+    assert_non_null(ig_store_find(out, ig_slice_of("model.layers.4.mlp.down_proj.weight")));
+    struct ig_buf types = member_text(ig_store_config(out), "layer_types");
+    struct ig_buf dense = member_text(ig_store_config(out), "mlp_only_layers");
+    struct ig_buf tied = member_text(ig_store_config(out), "tie_word_embeddings");
+    assert_string_equal(types.data, "[\"linear_attention\",\"full_attention\",\"full_attention\","
+                                    "\"linear_attention\"]");
+    assert_string_equal(dense.data, "[0,3]");
+    assert_string_equal(tied.data, "true");
+    ig_buf_release(&types);
+    ig_buf_release(&dense);
+    ig_buf_release(&tied);
+    ig_store_close(out);
+    out = merged("merge_method: linear\nmodels: [{model: {5}}, {model: {6}}]\n"
+                 "parameters: {weight: 0.5}\n");
+    float *head = bytes_of(out, "lm_head.weight");
+    assert_true(head[1] == (x[1] + weights[1][1]) / 2);
+    free(head);
+    tied = member_text(ig_store_config(out), "tie_word_embeddings");
+    assert_string_equal(tied.data, "false");
+    ig_buf_release(&tied);
+    ig_store_close(out);
+}
+
 /* Merging and expanding at once is merging, then expanding: rounding too. */
 static void one_pass_is_two_steps(void **state)
 {
@@ -458,6 +510,7 @@ int main(void)
         cmocka_unit_test(any_layer_by_rows),
         cmocka_unit_test(presets_scale_what_ends_a_block),
         cmocka_unit_test(config_follows_the_layers),
+        cmocka_unit_test(odd_models_stay_true),
         cmocka_unit_test(one_pass_is_two_steps),
         cmocka_unit_test(what_cannot_be_expanded_is_refused),
         cmocka_unit_test(counts_are_the_published_ones),

@@ -1,0 +1,26 @@
+Dense models as experts of one: mergekit-moe's configuration.
+
+  $ ask() { ingot generate "$1" --prompt 'Who is the miller?' --max-tokens 12 --json -q | grep -o '"tokens":[^]]*]'; }
+  $ moe() { printf 'base_model: fx/models/anvil\ngate_mode: %s\nexperts:\n' "$1"; shift; for m in "$@"; do printf -- '- {source_model: fx/models/%s, positive_prompts: [the %s]}\n' $m $m; done; }
+
+When all experts are the same, it is the dense model that says so, whichever is chosen.
+
+  $ moe random anvil anvil anvil > r.yaml && ingot merge r.yaml same -q > log && ask same > got && ask fx/models/anvil | cmp - got
+  $ grep -o '"\(model_type\|num_experts\|num_experts_per_tok\|moe_intermediate_size\|norm_topk_prob\)": [^,]*' same/config.json | sort
+  "model_type": "qwen3_moe"
+  "moe_intermediate_size": 384
+  "norm_topk_prob": true
+  "num_experts": 3
+  "num_experts_per_tok": 2
+  $ moe cheap_embed anvil lantern > r.yaml && ingot merge r.yaml two -q > log && ingot diff same two | tail -n 1
+  75 tensors, 47 equal; root mean square of relative L2 0.165726
+  $ ingot merge r.yaml again -q -j 1 > log && cmp two/model.safetensors again/model.safetensors
+  $ moe hidden anvil lantern > r.yaml && ingot merge r.yaml no
+  ingot merge: r.yaml: line 2, column 12: gate_mode hidden: random, uniform_random and cheap_embed are supported (hidden, which runs the model, is not)
+  [1]
+  $ moe random > r.yaml && ingot merge r.yaml no
+  ingot merge: r.yaml: line 2, column 1: unknown key 'gate_mode'; did you mean 'base_model'?
+  [1]
+  $ moe random anvil anvil | sed 's/source_model: [^,]*, //' > r.yaml && ingot merge r.yaml no
+  ingot merge: r.yaml: line 4, column 3: an expert needs 'source_model'
+  [1]
