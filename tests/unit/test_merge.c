@@ -107,12 +107,11 @@ static bool burn(void *user, const struct ig_progress *progress)
     return true;
 }
 
-static void killed_runs_go_on(void **state)
+static void kill_and_go_on(const char *recipe)
 {
-    (void)state;
     struct ig_err err = {0};
     struct merge_setup whole = {.out = "want", .force = true, .trace = true};
-    check_ok(try_merge(recipes[0], &whole, &err), &err);
+    check_ok(try_merge(recipe, &whole, &err), &err);
     for (int kill = 0; kill < KILLS; kill++) {
         check_ok(ig_dir_remove(scratch("got"), &err), &err);
         bool done = false;
@@ -128,7 +127,7 @@ static void killed_runs_go_on(void **state)
                                             .resume = true,
                                             .trace = true,
                                             .watch = &watch};
-                _exit(try_merge(recipes[0], &setup, &err) ? 0 : 1);
+                _exit(try_merge(recipe, &setup, &err) ? 0 : 1);
             }
             int status;
             assert_int_equal(waitpid(child, &status, 0), child);
@@ -140,6 +139,13 @@ static void killed_runs_go_on(void **state)
         assert_same_file("want/model.safetensors", "got/model.safetensors");
         assert_same_file("want/sketchbook.jsonl", "got/sketchbook.jsonl");
     }
+}
+
+static void killed_runs_go_on(void **state)
+{
+    (void)state;
+    kill_and_go_on(recipes[0]);
+    kill_and_go_on(recipes[sizeof recipes / sizeof *recipes - 1]);
 }
 
 static void assert_fails(const char *recipe, enum ig_code code, const char *text)
