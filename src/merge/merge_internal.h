@@ -272,7 +272,7 @@ struct ig_merge {
  * models stays in the second-level cache between its read and the arithmetic. */
 #define MERGE_CELL 65536
 /* The longest row that a method which wants whole rows may have in a block. */
-#define MERGE_ROW_MAX ((int64_t)1 << 24)
+#define MERGE_ROW_MAX ((int64_t)1 << 20)
 /* A method's memory for a tensor that a thread holds; tensors that need more are split. */
 #define MERGE_HELD_MEMORY ((size_t)1 << 20)
 
