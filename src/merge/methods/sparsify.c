@@ -11,8 +11,11 @@
 
 #include "merge/random.h"
 
-#define RADIX  256
-#define DIGITS 4
+#define RADIX       256
+#define DIGITS      4
+#define BUCKETS     2048
+#define BUCKET_BITS 17 /* 64 buckets for each power of two, 32 powers */
+#define FEW         64
 
 bool task__is_cut(const struct merge_case *job, int row)
 {
@@ -83,25 +86,136 @@ static const uint32_t *sort(const uint32_t *keys, int64_t n, uint32_t *order, ui
     return order;
 }
 
+/* What a row is thinned out by. */
+struct ranks {
+    uint64_t stream, first;
+    uint64_t base, step; /* of the bounds, in 2^-56 */
+    int64_t n;
+    const uint32_t *keys;
+    uint32_t floor; /* keys up to it are in bucket 0 */
+};
+
+/* A number under this keeps the element of that rank, from 0. It rises with the rank. */
+static uint64_t bound_of(const struct ranks *r, int64_t rank)
+{
+    return (r->base + (uint64_t)rank * r->step) >> 24;
+}
+
+static void set_bounds(struct ranks *r, const struct task_model_options *own)
+{
+    double lowest = r->n > 1 ? own->density - own->epsilon : own->density;
+    r->base = (uint64_t)(lowest * 0x1p56);
+    r->step = r->n > 1 ? (uint64_t)(2 * own->epsilon * 0x1p56 / (double)(r->n - 1)) : 0;
+}
+
+static uint64_t number_of(const struct ranks *r, int64_t element)
+{
+    return merge__random_at(r->stream, r->first + (uint64_t)element);
+}
+
+static uint32_t bucket_of(const struct ranks *r, uint32_t key)
+{
+    return key > r->floor ? (key - r->floor) >> BUCKET_BITS : 0;
+}
+
+static void keep_sorted(const struct ranks *r, uint32_t *order, uint32_t *other, uint32_t *keep)
+{
+    const uint32_t *sorted = sort(r->keys, r->n, order, other);
+    for (int64_t rank = 0; rank < r->n; rank++)
+        keep[sorted[rank]] = number_of(r, sorted[rank]) < bound_of(r, rank) ? UINT32_MAX : 0;
+}
+
+/* Sorts a few elements by key, equal ones by index, as they come. False: they are many, and in no
+ * order. */
+static bool sort_few(const uint32_t *keys, uint32_t *members, uint32_t count)
+{
+    uint32_t sorted = 1;
+    while (sorted < count && keys[members[sorted - 1]] <= keys[members[sorted]])
+        sorted++;
+    if (sorted < count && count > FEW) return false;
+    for (uint32_t i = sorted; i < count; i++) {
+        uint32_t member = members[i], at = i;
+        for (; at > 0 && keys[members[at - 1]] > keys[member]; at--)
+            members[at] = members[at - 1];
+        members[at] = member;
+    }
+    return true;
+}
+
+/* Of the elements in the flagged buckets the ranks are found exactly. False as sort_few. */
+static bool keep_flagged(const struct ranks *r, const uint32_t *start, const bool *flagged,
+                         uint32_t *order, uint32_t *keep)
+{
+    uint32_t fill[BUCKETS] = {0};
+    for (int64_t i = 0; i < r->n; i++) {
+        uint32_t bucket = bucket_of(r, r->keys[i]);
+        if (flagged[bucket]) order[start[bucket] + fill[bucket]++] = (uint32_t)i;
+    }
+    for (int k = 0; k < BUCKETS; k++) {
+        if (!flagged[k]) continue;
+        if (!sort_few(r->keys, order + start[k], fill[k])) return false;
+        for (uint32_t rank = start[k]; rank < start[k] + fill[k]; rank++)
+            keep[order[rank]] = number_of(r, order[rank]) < bound_of(r, rank) ? UINT32_MAX : 0;
+    }
+    return true;
+}
+
+/* start[b]: how many elements are in earlier buckets. */
+static void count_buckets(struct ranks *r, uint32_t *start)
+{
+    uint32_t most = 0, before = 0;
+    for (int64_t i = 0; i < r->n; i++)
+        most = r->keys[i] > most ? r->keys[i] : most;
+    uint32_t span = (uint32_t)(BUCKETS - 1) << BUCKET_BITS;
+    r->floor = most > span ? most - span : 0;
+    memset(start, 0, (BUCKETS + 1) * sizeof *start);
+    for (int64_t i = 0; i < r->n; i++)
+        start[bucket_of(r, r->keys[i])]++;
+    for (int k = 0; k <= BUCKETS; k++) {
+        uint32_t here = start[k];
+        start[k] = before;
+        before += here;
+    }
+}
+
+/* Most numbers decide without the rank: they are under every bound, or over. For others the bounds
+ * of the element's bucket mostly do; only where the number is between those, the bucket is sorted.
+ */
 static void keep_by_rank(const struct merge_block *b, int row, uint32_t *keep)
 {
+    int models = b->job->models;
+    uint32_t *keys = (uint32_t *)(void *)b->spare[models - 1];
+    uint32_t *open = (uint32_t *)(void *)b->spare[models + 1];
+    uint32_t *order = (uint32_t *)(void *)b->spare[models + 2];
     const struct task_model_options *own = task__own(b->job, row);
-    uint64_t stream = merge__random_stream(b->job->seed, row);
-    int64_t n = b->elems;
-    uint32_t *keys = (uint32_t *)(void *)b->spare[b->job->models - 1];
-    uint32_t *order = (uint32_t *)(void *)b->spare[b->job->models + 1];
-    uint32_t *other = (uint32_t *)(void *)b->spare[b->job->models + 2];
+    struct ranks r = {.stream = merge__random_stream(b->job->seed, row),
+                      .first = (uint64_t)b->first,
+                      .n = b->elems,
+                      .keys = keys};
+    uint32_t start[BUCKETS + 1];
+    bool flagged[BUCKETS] = {false}, any = false;
+    int64_t count = 0;
     memset(keep, 0, (size_t)b->count * sizeof *keep);
     if (own->density <= 0) return;
-    b->masks->magnitudes(b->rows[row], n, keys);
-    const uint32_t *sorted = sort(keys, n, order, other);
-    for (int64_t rank = 0; rank < n; rank++) {
-        double place = n > 1 ? (double)rank / (double)(n - 1) : 0.5;
-        double p = own->density + own->epsilon * (2 * place - 1);
-        uint32_t at = sorted[rank];
-        uint32_t drawn = merge__random_at(stream, (uint64_t)b->first + at);
-        keep[at] = drawn < (uint64_t)(p * 0x1p32) ? UINT32_MAX : 0;
+    set_bounds(&r, own);
+    b->masks->magnitudes(b->rows[row], r.n, keys);
+    b->masks->draw(r.stream, r.first, r.n, bound_of(&r, r.n - 1), order);
+    b->masks->draw(r.stream, r.first, r.n, bound_of(&r, 0), keep);
+    count_buckets(&r, start);
+    for (int64_t i = 0; i < r.n; i++) {
+        open[count] = (uint32_t)i;
+        count += order[i] != keep[i];
     }
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t at = open[i], bucket = bucket_of(&r, keys[at]);
+        uint64_t number = number_of(&r, at);
+        if (number < bound_of(&r, start[bucket])) {
+            keep[at] = UINT32_MAX;
+        } else if (number < bound_of(&r, (int64_t)start[bucket + 1] - 1)) {
+            flagged[bucket] = any = true;
+        }
+    }
+    if (any && !keep_flagged(&r, start, flagged, order, keep)) keep_sorted(&r, open, order, keep);
 }
 
 void task__keep(const struct merge_block *b, const struct task_state *s, int row, uint32_t *keep)
