@@ -87,20 +87,21 @@ static void reduce_sums(const struct merge_block *b, const struct task_state *s,
 {
     uint32_t *keys = (uint32_t *)(void *)b->spare[0];
     uint32_t *keep = (uint32_t *)(void *)b->spare[b->job->models];
+    bool scaled = rescales(b->job); /* else only equal magnitudes are counted */
     for (int m = 1; m < b->job->models; m++) {
         int at = 2 * (m - 1);
         if (!task__is_sparse(b->job, m)) continue;
         if (task__is_cut(b->job, m)) {
             int64_t *ties = (int64_t *)b->memory + b->cell * 2 * (b->job->models - 1) + at;
             b->masks->magnitudes(b->rows[m], b->count, keys);
-            keep_surely(b, s, m, keys, keep);
+            if (scaled) keep_surely(b, s, m, keys, keep);
             for (int c = 0; c < 2; c++)
                 if (s->cuts[m - 1][c].split)
                     ties[c] += b->masks->equal(keys, b->elems, s->cuts[m - 1][c].tie);
         } else {
             task__keep(b, s, m, keep);
         }
-        b->masks->sizes(b->rows[m], keep, b->count, sums[at], sums[at + 1]);
+        if (scaled) b->masks->sizes(b->rows[m], keep, b->count, sums[at], sums[at + 1]);
     }
 }
 
