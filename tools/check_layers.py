@@ -15,6 +15,8 @@ ROOM_OF_HEADER = {"err": "base", "slice": "base", "buf": "base", "watch": "base"
                   "compare": "eval"}
 FOREIGN = {"yaml.h": "text", "yajl/": "text", "mpi.h": "dist", "xxhash.h": "base", "utf8proc.h": "text", "immintrin.h": "tensor",
            "zstd.h": "table", "snappy": "table", "zlib.h": "table",
+           "microhttpd.h": "serve",
+           "editline/": "cli",
            "curl/": "hub", "openssl/": "hub"}
 
 

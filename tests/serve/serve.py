@@ -1,0 +1,542 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""ingot serve, asked well and badly. Standard library only."""
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+PROGRAM, FIXTURES = None, None
+MILLER = [{"role": "user", "content": "Who is the miller?"}]
+LONG = "The baker sells bread at the market. "
+
+
+class Server:
+    def __init__(self, *options, **env):
+        kept = {k: v for k, v in os.environ.items() if k != "INGOT_API_KEY"}
+        self.process = subprocess.Popen([PROGRAM, "serve", f"{FIXTURES}/models/lantern", "--port", "0", "-q", "-j", "2",
+                                         *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        env={**kept, **env})
+        self.url = self.process.stdout.readline().strip()
+        self.port = int(self.url.rsplit(":", 1)[1]) if self.url else None
+
+    def request(self, method, path, body=None, headers=None, timeout=60):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        answer.text = answer.read().decode()
+        connection.close()
+        return answer
+
+    def chat(self, messages=None, status=200, **more):
+        answer = self.request("POST", "/v1/chat/completions", {"messages": messages or MILLER, **more})
+        assert answer.status == status, (answer.status, answer.text)
+        return json.loads(answer.text)
+
+    def say(self, messages=None, **more):
+        return self.chat(messages, **more)["choices"][0]["message"]["content"]
+
+    def complete(self, prompt, status=200, **more):
+        answer = self.request("POST", "/v1/completions", {"prompt": prompt, **more})
+        assert answer.status == status, (answer.status, answer.text)
+        return json.loads(answer.text)
+
+    def events(self, path, body):
+        """The events of a stream, parsed, and whether [DONE] was the last."""
+        answer = self.request("POST", path, {**body, "stream": True})
+        assert answer.status == 200, answer.text
+        assert answer.getheader("Content-Type") == "text/event-stream"
+        lines = [line for line in answer.text.split("\n\n") if line]
+        assert all(line.startswith("data: ") for line in lines), lines
+        assert lines[-1] == "data: [DONE]", lines[-1]
+        return [json.loads(line[6:]) for line in lines[:-1]]
+
+    def metric(self, name):
+        text = self.request("GET", "/metrics").text
+        return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.M).group(1))
+
+    def stop(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+    def close(self):
+        if self.process.poll() is None:
+            code, _, err = self.stop()
+            assert code == 0 and err == "", (code, err)
+
+
+class Case(unittest.TestCase):
+    options = ()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(*cls.options)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.close()
+
+    def refused(self, body, status, says, path="/v1/chat/completions", **how):
+        answer = self.server.request("POST", path, body, **how)
+        self.assertEqual(answer.status, status, answer.text)
+        error = json.loads(answer.text)["error"]
+        self.assertIn(says, error["message"])
+        self.assertEqual(set(error), {"message", "type", "param", "code"})
+        return error
+
+
+class Answers(Case):
+    def test_greedy_text_is_that_of_generate(self):
+        for prompt in ["Who is the miller?", "Where is the bakery?", "Tell me of the ferry."]:
+            out = subprocess.run([PROGRAM, "generate", f"{FIXTURES}/models/lantern", "--prompt", prompt, "-m", "40", "--json"],
+                                 capture_output=True, text=True, check=True)
+            want = json.loads(out.stdout)
+            got = self.server.chat([{"role": "user", "content": prompt}], max_tokens=40, logprobs=True)
+            choice = got["choices"][0]
+            self.assertEqual(choice["message"], {"role": "assistant", "content": want["text"]})
+            self.assertEqual(choice["finish_reason"], want["finish_reason"])
+            self.assertEqual(got["usage"]["completion_tokens"], len(want["tokens"]))
+            self.assertEqual(got["usage"]["prompt_tokens"], len(want["prompt_tokens"]))
+            for entry, logprob in zip(choice["logprobs"]["content"], want["logprobs"], strict=True):
+                self.assertAlmostEqual(entry["logprob"], logprob, places=3)
+
+    def test_sampling_repeats_with_the_seed(self):
+        how = {"temperature": 3, "top_k": 50, "max_tokens": 30}
+        texts = {self.server.say(seed=seed, **how) for seed in [1, 2, 3, 4]}
+        self.assertGreater(len(texts), 1)
+        self.assertEqual(self.server.say(seed=2, **how), self.server.say(seed=2, **how))
+        out = subprocess.run([PROGRAM, "generate", f"{FIXTURES}/models/lantern", "--prompt", "Who is the miller?", "-m", "30",
+                              "--temp", "3", "--top-k", "50", "--seed", "2", "--json"], capture_output=True, text=True)
+        self.assertEqual(self.server.say(seed=2, **how), json.loads(out.stdout)["text"])
+
+    def test_completion_takes_text_or_ids(self):
+        text = self.server.complete("The miller", max_tokens=8)
+        ids = json.loads(subprocess.run([PROGRAM, "tokenize", f"{FIXTURES}/models/lantern", "--text", "The miller", "--json"],
+                                        capture_output=True, text=True).stdout)["ids"]
+        for prompt in [ids, [ids], ["The miller"]]:
+            self.assertEqual(self.server.complete(prompt, max_tokens=8)["choices"], text["choices"])
+        self.assertEqual(text["object"], "text_completion")
+        self.assertEqual(text["choices"][0]["finish_reason"], "length")
+        self.assertEqual(text["usage"]["completion_tokens"], 8)
+
+    def test_logprobs_of_completions(self):
+        choice = self.server.complete("The miller", max_tokens=8, logprobs=3)["choices"][0]
+        logprobs = choice["logprobs"]
+        self.assertEqual("".join(logprobs["tokens"]), choice["text"])
+        for token, logprob, top in zip(logprobs["tokens"], logprobs["token_logprobs"], logprobs["top_logprobs"], strict=True):
+            self.assertEqual(max(top, key=top.get), token)
+            self.assertAlmostEqual(top[token], logprob, places=5)
+        self.assertEqual(logprobs["text_offset"][:2], [0, len(logprobs["tokens"][0])])
+
+    def test_stop_strings_cut_the_text(self):
+        whole = self.server.say()
+        for stop in [" Mira", "ller is M", ["nowhere", " is"], ".", whole[-9:]]:
+            ends = [whole.index(s) for s in ([stop] if isinstance(stop, str) else stop) if s in whole]
+            got = self.server.chat(stop=stop, logprobs=True)
+            self.assertEqual(got["choices"][0]["message"]["content"], whole[:min(ends)])
+            self.assertEqual(got["choices"][0]["finish_reason"], "stop")
+            told = "".join(entry["token"] for entry in (got["choices"][0]["logprobs"] or {"content": []})["content"])
+            self.assertTrue(told.startswith(whole[:min(ends)]))
+
+    def test_penalties_and_biases_act(self):
+        whole = self.server.say()
+        for how in [{"presence_penalty": 30}, {"frequency_penalty": 30}, {"repetition_penalty": 30}]:
+            self.assertNotEqual(self.server.say(max_tokens=30, **how), whole)
+        ids = json.loads(subprocess.run([PROGRAM, "tokenize", f"{FIXTURES}/models/lantern", "--text", " bread", "--json"],
+                                        capture_output=True, text=True).stdout)["ids"]
+        text = self.server.say(max_tokens=3, logit_bias={str(ids[0]): 100})
+        self.assertEqual(text, " bread" * 3)
+
+    def test_content_may_be_parts(self):
+        parts = [{"type": "text", "text": "Who is"}, {"type": "text", "text": " the miller?"}]
+        self.assertEqual(self.server.say([{"role": "user", "content": parts}]), self.server.say())
+
+    def test_a_talk_is_not_read_again(self):
+        talk = [{"role": "user", "content": "Where is the bakery, and who works there? " + LONG}]
+        first = self.server.chat(talk, max_tokens=12)
+        talk += [first["choices"][0]["message"], {"role": "user", "content": "And the miller?"}]
+        second = self.server.chat(talk, max_tokens=12)["usage"]
+        self.assertGreaterEqual(second["prompt_tokens_details"]["cached_tokens"], first["usage"]["prompt_tokens"])
+        self.assertLess(second["prompt_tokens_details"]["cached_tokens"], second["prompt_tokens"])
+
+    def test_tools_reach_the_template(self):
+        tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
+        plain = self.server.chat(max_tokens=2)["usage"]["prompt_tokens"]
+        self.assertGreater(self.server.chat(tools=tools, max_tokens=2)["usage"]["prompt_tokens"], plain + 20)
+        self.assertEqual(self.server.chat(tools=tools, tool_choice="none", max_tokens=2)["usage"]["prompt_tokens"], plain)
+        talk = MILLER + [{"role": "assistant", "content": None, "tool_calls": [
+            {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{\"city\": \"Emberfold\"}"}}]},
+            {"role": "tool", "tool_call_id": "call_1", "content": "rain"}]
+        self.server.chat(talk, tools=tools, max_tokens=2)
+
+    def test_thinking_is_the_templates(self):
+        plain = self.server.chat(max_tokens=2)["usage"]["prompt_tokens"]
+        without = self.server.chat(max_tokens=2, chat_template_kwargs={"enable_thinking": False})["usage"]["prompt_tokens"]
+        self.assertGreater(without, plain)
+        thought = self.server.chat(MILLER + [{"role": "assistant", "content": "<think>\nThe mill"}], max_tokens=9,
+                                   continue_final_message=True)
+        self.assertIn("content", thought["choices"][0]["message"])
+
+    def test_models_health_metrics_and_page(self):
+        models = json.loads(self.server.request("GET", "/v1/models").text)
+        self.assertEqual([m["id"] for m in models["data"]], ["lantern"])
+        self.assertEqual(json.loads(self.server.request("GET", "/v1/models/lantern").text), models["data"][0])
+        self.assertEqual(self.server.request("GET", "/v1/models/lanter%6e").status, 200)
+        self.assertEqual(self.server.request("GET", "/v1/models/other").status, 404)
+        self.assertEqual(json.loads(self.server.request("GET", "/health").text), {"status": "ok"})
+        before = self.server.metric("ingot_generated_tokens_total")
+        self.server.chat(max_tokens=5)
+        self.assertEqual(self.server.metric("ingot_generated_tokens_total"), before + 5)
+        self.assertGreater(self.server.metric("process_resident_memory_bytes"), 1e6)
+        page = self.server.request("GET", "/")
+        self.assertTrue(page.text.startswith("<!doctype html>"))
+        self.assertIn("default-src 'none'", page.getheader("Content-Security-Policy"))
+        self.assertNotRegex(page.text, r"(src|href)=[\"']?(https?:)?//")
+        self.assertEqual(self.server.request("HEAD", "/health").status, 200)
+
+
+class Streams(Case):
+    def test_the_sum_of_the_pieces_is_the_text(self):
+        for path, body in [("/v1/chat/completions", {"messages": MILLER, "max_tokens": 30}),
+                           ("/v1/completions", {"prompt": "The miller", "max_tokens": 30})]:
+            events = self.server.events(path, {**body, "logprobs": 2 if "prompt" in body else True})
+            whole = json.loads(self.server.request("POST", path, body).text)
+            choices = [event["choices"][0] for event in events]
+            if "prompt" in body:
+                self.assertEqual("".join(c["text"] for c in choices), whole["choices"][0]["text"])
+                told = [t for c in choices if c["logprobs"] for t in c["logprobs"]["tokens"]]
+            else:
+                self.assertEqual(choices[0]["delta"], {"role": "assistant", "content": ""})
+                self.assertEqual("".join(c["delta"].get("content", "") for c in choices),
+                                 whole["choices"][0]["message"]["content"])
+                told = [e["token"] for c in choices if c["logprobs"] for e in c["logprobs"]["content"]]
+            self.assertEqual(len(told), whole["usage"]["completion_tokens"])
+            self.assertEqual([c["finish_reason"] for c in choices if c["finish_reason"]], [whole["choices"][0]["finish_reason"]])
+            self.assertEqual(len({event["id"] for event in events}), 1)
+
+    def test_usage_comes_last_when_asked_for(self):
+        body = {"messages": MILLER, "max_tokens": 5, "stream_options": {"include_usage": True}}
+        events = self.server.events("/v1/chat/completions", body)
+        self.assertEqual(events[-1]["choices"], [])
+        self.assertEqual(events[-1]["usage"]["completion_tokens"], 5)
+        self.assertTrue(all(event["usage"] is None for event in events[:-1]))
+        self.assertNotIn("usage", self.server.events("/v1/chat/completions", {"messages": MILLER, "max_tokens": 5})[-1])
+
+    def test_stop_strings_never_show(self):
+        whole = self.server.say()
+        for stop in ["ller is M", " Mira.", "mill."]:
+            events = self.server.events("/v1/chat/completions", {"messages": MILLER, "stop": [stop]})
+            text = "".join(event["choices"][0]["delta"].get("content", "") for event in events)
+            self.assertEqual(text, whole[:whole.index(stop)])
+            self.assertEqual(events[-1]["choices"][0]["finish_reason"], "stop")
+
+    def test_tokens_come_one_by_one(self):
+        events = self.server.events("/v1/chat/completions", {"messages": MILLER})
+        self.assertGreater(len(events), 8)
+
+
+class Refusals(Case):
+    options = ("--api-key", "secret", "--max-body", "100K", "--context", "256", "--name", "mine")
+    key = {"Authorization": "Bearer secret"}
+
+    def test_keys(self):
+        for given in [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}, {"Authorization": "Bearer secretsecret"}]:
+            error = self.refused({"messages": MILLER}, 401, "API key", headers=given)
+            self.assertEqual(error["type"], "authentication_error")
+            self.assertEqual(self.server.request("GET", "/v1/models", headers=given).status, 401)
+            self.assertEqual(self.server.request("GET", "/metrics", headers=given).status, 401)
+        self.assertEqual(self.server.request("GET", "/health").status, 200)
+        self.assertEqual(self.server.request("GET", "/").status, 200)
+        self.assertEqual(self.server.request("GET", "/v1/models", headers=self.key).status, 200)
+
+    def test_bodies_that_are_not_requests(self):
+        for body, says in [("", "no JSON"), ("{", "no JSON"), ("[]", "must be a JSON object"), ('{"messages": [}', "line 1"),
+                           ("\xff\xfe", "no JSON"), ("[" * 100000, "no JSON"), ('{"a":' * 5000 + "1" + "}" * 5000, "no JSON"),
+                           ("null", "must be a JSON object"), ('{"messages": "hello"}', "must be a list")]:
+            self.refused(body.encode("latin-1"), 400, says, headers=self.key)
+
+    def test_members_that_are_wrong(self):
+        for more, param in [({"messages": []}, "messages"), ({"messages": [1]}, "messages"), ({"messages": [{"content": "x"}]}, "messages"),
+                            ({"messages": [{"role": "user", "content": 7}]}, "messages"), ({"temperature": -1}, "temperature"),
+                            ({"temperature": "hot"}, "temperature"), ({"top_p": 1.5}, "top_p"), ({"max_tokens": 0}, "max_tokens"),
+                            ({"max_tokens": 1.5}, "max_tokens"), ({"stream": "yes"}, "stream"), ({"stop": [""]}, "stop"),
+                            ({"stop": ["x"] * 17}, "stop"), ({"stop": 3}, "stop"), ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
+                            ({"top_logprobs": 2}, "top_logprobs"), ({"logprobs": 2}, "logprobs"), ({"logit_bias": {"x": 1}}, "logit_bias"),
+                            ({"logit_bias": []}, "logit_bias"), ({"tools": [{"type": "function"}]}, "tools"), ({"seed": "x"}, "seed"),
+                            ({"stream_options": 1}, "stream_options"), ({"chat_template_kwargs": 1}, "chat_template_kwargs"),
+                            ({"model": 3}, "model")]:
+            error = self.refused({"messages": MILLER, **more}, 400, "", headers=self.key)
+            self.assertEqual((error["param"], error["type"]), (param, "invalid_request_error"), more)
+        for prompt in [None, "", [], [1.5], [-1], [10 ** 6], {}]:
+            self.refused({"prompt": prompt}, 400, "", path="/v1/completions", headers=self.key)
+
+    def test_what_is_not_done(self):
+        image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]
+        for more, param in [({"n": 2}, "n"), ({"response_format": {"type": "json_object"}}, "response_format"),
+                            ({"tool_choice": "required"}, "tool_choice"), ({"functions": []}, "functions"), ({"messages": image}, "messages")]:
+            self.assertEqual(self.refused({"messages": MILLER, **more}, 422, "", headers=self.key)["param"], param)
+        self.refused({"prompt": ["a", "b"]}, 422, "one prompt", path="/v1/completions", headers=self.key)
+        self.refused({"prompt": "a", "echo": True}, 422, "echo", path="/v1/completions", headers=self.key)
+
+    def test_sizes(self):
+        error = self.refused({"messages": [{"role": "user", "content": LONG * 60}]}, 400, "the context is 256", headers=self.key)
+        self.assertEqual(error["code"], "context_length_exceeded")
+        self.refused({"messages": MILLER, "x": "y" * 120000}, 413, "larger than 102400 bytes", headers=self.key)
+        got = self.server.request("POST", "/v1/chat/completions", {"messages": MILLER, "max_tokens": 10 ** 6, "logit_bias": {"2041": -100,
+                                  "2039": -100}}, headers=self.key)
+        usage = json.loads(got.text)["usage"]
+        self.assertLessEqual(usage["total_tokens"], 257)
+        self.assertEqual(json.loads(got.text)["choices"][0]["finish_reason"], "length")
+
+    def test_models_methods_and_paths(self):
+        error = self.refused({"messages": MILLER, "model": "gpt-4"}, 404, "'mine' is", headers=self.key)
+        self.assertEqual(error["code"], "model_not_found")
+        for name in ["mine", "default", "", None]:
+            answer = self.server.request("POST", "/v1/chat/completions", {"messages": MILLER, "model": name, "max_tokens": 1}, self.key)
+            self.assertEqual(answer.status, 200)
+            self.assertEqual(json.loads(answer.text)["model"], "mine")
+        self.refused({}, 404, "nothing at '/v1/embeddings'", path="/v1/embeddings", headers=self.key)
+        for method, path, allow in [("GET", "/v1/chat/completions", "POST"), ("POST", "/", "GET, HEAD"), ("DELETE", "/v1/models", "GET, HEAD"),
+                                    ("OPTIONS", "/health", "GET, HEAD")]:
+            answer = self.server.request(method, path, headers=self.key)
+            self.assertEqual((answer.status, answer.getheader("Allow")), (405, allow))
+
+    def test_pages_of_other_sites(self):
+        for headers in [{"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Host": f"evil.example:{self.server.port}"},
+                        {"Origin": "null"}]:
+            self.refused({"messages": MILLER}, 403, "", headers={**self.key, **headers})
+        for headers in [{"Host": "localhost"}, {"Origin": f"http://127.0.0.1:{self.server.port}"}]:
+            self.assertEqual(self.server.request("GET", "/health", headers=headers).status, 200)
+        other = Server("--allow-origin", "https://friend.example")
+        answer = other.request("OPTIONS", "/v1/chat/completions", headers={"Origin": "https://friend.example"})
+        self.assertEqual((answer.status, answer.getheader("Access-Control-Allow-Origin")), (204, "https://friend.example"))
+        self.assertEqual(other.request("GET", "/health", headers={"Origin": "https://evil.example"}).status, 403)
+        other.close()
+
+
+class Together(Case):
+    options = ("--parallel", "4", "--queue", "100")
+
+    def test_many_clients_get_what_one_gets(self):
+        prompts = [f"Who is the {who}?" for who in ["miller", "baker", "smith", "ferryman", "clockmaker", "tailor"]]
+        want = {p: self.server.say([{"role": "user", "content": p}], max_tokens=24) for p in prompts}
+        wrong = []
+
+        def ask(prompt, streams):
+            messages = [{"role": "user", "content": prompt}]
+            if streams:
+                events = self.server.events("/v1/chat/completions", {"messages": messages, "max_tokens": 24})
+                got = "".join(event["choices"][0]["delta"].get("content", "") for event in events)
+            else:
+                got = self.server.say(messages, max_tokens=24)
+            if got != want[prompt]:
+                wrong.append((prompt, got))
+
+        threads = [threading.Thread(target=ask, args=(p, i % 2)) for i in range(6) for p in prompts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(wrong, [])
+        self.assertGreater(self.server.metric("ingot_stepped_tokens_total"), 1.5 * self.server.metric("ingot_steps_total"))
+        self.assertEqual(self.server.metric("ingot_requests_running"), 0)
+
+    def test_a_common_beginning_is_computed_once(self):
+        system = {"role": "system", "content": "You know Emberfold, its square and its mill. " + LONG * 5}
+        before = self.server.metric("ingot_prompt_tokens_cached_total")
+        for who in ["miller", "baker", "smith"]:
+            usage = self.server.chat([system, {"role": "user", "content": f"Who is the {who}?"}], max_tokens=4)["usage"]
+        self.assertGreater(usage["prompt_tokens_details"]["cached_tokens"], 40)
+        self.assertGreater(self.server.metric("ingot_prompt_tokens_cached_total"), before + 80)
+
+
+class Hostile(Case):
+    options = ("--idle-timeout", "1", "--max-body", "1M", "--parallel", "1", "--queue", "2", "--request-timeout", "3",
+               "--connections", "20")
+    forever = {"messages": MILLER, "max_tokens": 400, "logit_bias": {"2041": -100, "2039": -100}}
+
+    def raw(self, data=b""):
+        s = socket.create_connection(("127.0.0.1", self.server.port), timeout=20)
+        s.sendall(data)
+        return s
+
+    def closed(self, s):
+        try:
+            while s.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        s.close()
+
+    def tearDown(self):
+        end = time.time() + 10
+        while self.server.metric("ingot_requests_running") and time.time() < end:
+            time.sleep(0.05)
+        self.assertEqual(self.server.say(max_tokens=3), self.server.say(max_tokens=3))
+
+    def test_slow_clients_are_closed(self):
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+        begun = [self.raw(), self.raw(b"GET / HT"), self.raw(head), self.raw(head + b"Content-Length: 100\r\n\r\n{"),
+                 self.raw(head + b"Transfer-Encoding: chunked\r\n\r\n")]
+        for _ in range(8):
+            time.sleep(0.25)
+            for s, data in zip(begun[2:], [b"X-A: b\r\n", b"1", b"1\r\na\r\n"]):
+                try:
+                    s.sendall(data)
+                except OSError:
+                    pass
+        for s in begun:
+            s.settimeout(5)
+            self.closed(s)
+
+    def test_large_bodies(self):
+        answer = b""
+        s = self.raw(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n")
+        try:
+            for _ in range(1000):
+                s.sendall(b"x" * 100000)
+        except OSError:
+            pass
+        try:
+            answer = s.recv(65536)
+        except OSError:
+            pass
+        s.close()
+        self.assertTrue(answer == b"" or b" 413 " in answer, answer)
+        s = self.raw(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(20):
+            s.sendall(b"186a0\r\n" + b"x" * 100000 + b"\r\n")
+        s.sendall(b"0\r\n\r\n")
+        self.assertIn(b" 413 ", s.recv(65536))
+        s.close()
+        self.assertLess(self.server.metric("process_resident_memory_bytes"), 300e6)
+
+    def test_headers_and_lines_that_are_no_http(self):
+        for data in [b"\0\1\2\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"y" * 70000 + b"\r\n\r\n",
+                     b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+                     b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+                     b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\n\r\n", b"GET /%00%ff/../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n"]:
+            s = self.raw()
+            try:
+                s.sendall(data)
+                got = s.recv(65536)
+            except OSError:
+                got = b""
+            s.close()
+            self.assertTrue(got == b"" or re.match(rb"HTTP/1\.[01] 4\d\d ", got), got[:100])
+
+    def test_clients_that_leave_free_their_place(self):
+        for stream in [True, False]:
+            before = self.server.metric('ingot_replies_total{finish="cancelled"}')
+            body = json.dumps({**self.forever, "stream": stream, "max_tokens": 490}).encode()
+            s = self.raw(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            if stream:
+                s.recv(100)
+            else:
+                while self.server.metric("ingot_requests_running") == 0:
+                    time.sleep(0.01)
+            s.close()
+            end = time.time() + 10
+            while self.server.metric("ingot_requests_running") and time.time() < end:
+                time.sleep(0.02)
+            self.assertGreaterEqual(self.server.metric('ingot_replies_total{finish="cancelled"}') +
+                                    self.server.metric('ingot_replies_total{finish="length"}'), before + 1)
+
+    def test_the_queue_is_bounded(self):
+        statuses = []
+
+        def ask():
+            answer = self.server.request("POST", "/v1/chat/completions", {**self.forever, "max_tokens": 300})
+            statuses.append((answer.status, answer.getheader("Retry-After")))
+
+        threads = [threading.Thread(target=ask) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertLessEqual({s for s, _ in statuses}, {200, 429, 503})
+        self.assertIn((429, "1"), statuses)
+        self.assertIn((200, None), statuses)
+
+    def test_connections_are_bounded(self):
+        many = [self.raw() for _ in range(30)]
+        time.sleep(0.2)
+        for s in many:
+            s.close()
+        time.sleep(0.2)
+
+
+class Life(unittest.TestCase):
+    forever = Hostile.forever
+
+    def test_it_drains(self):
+        for number in [signal.SIGINT, signal.SIGTERM]:
+            server = Server()
+            done = []
+            thread = threading.Thread(target=lambda: done.append(server.request("POST", "/v1/chat/completions", self.forever)))
+            thread.start()
+            while server.metric("ingot_requests_running") == 0:
+                time.sleep(0.01)
+            code, _, err = server.stop(number)
+            thread.join()
+            self.assertEqual((code, err), (0, ""))
+            self.assertEqual((done[0].status, json.loads(done[0].text)["usage"]["completion_tokens"]), (200, 400))
+
+    def test_it_does_not_wait_for_ever(self):
+        server = Server("--drain-timeout", "0")
+        answer = []
+
+        def ask():
+            try:
+                answer.append(server.request("POST", "/v1/chat/completions", {**self.forever, "stream": True}).text)
+            except (OSError, http.client.HTTPException) as error:
+                answer.append(repr(error))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        while server.metric("ingot_requests_running") == 0:
+            time.sleep(0.01)
+        self.assertEqual(server.stop()[0], 0)
+        thread.join()
+        self.assertNotIn("[DONE]", answer[0])
+
+    def test_what_cannot_be_served(self):
+        for args, code, says in [(["/nowhere"], 1, "/nowhere"), ([f"{FIXTURES}/models/lantern", "--host", "no.such.host.invalid"], 2, "the host"),
+                                 ([f"{FIXTURES}/models/lantern", "--context", "100000"], 2, "the model's is 512"),
+                                 ([f"{FIXTURES}/models/lantern", "--port", "70000"], 2, "out of range")]:
+            got = subprocess.run([PROGRAM, "serve", *args], capture_output=True, text=True, timeout=60)
+            self.assertEqual(got.returncode, code, got.stderr)
+            self.assertIn(says, got.stderr)
+        server = Server()
+        got = subprocess.run([PROGRAM, "serve", f"{FIXTURES}/models/lantern", "--port", str(server.port)], capture_output=True,
+                             text=True, timeout=60)
+        self.assertEqual(got.returncode, 1)
+        self.assertIn("cannot listen", got.stderr)
+        server.close()
+
+    def test_a_key_from_the_environment(self):
+        server = Server(INGOT_API_KEY="hidden")
+        self.assertEqual(server.request("GET", "/v1/models").status, 401)
+        self.assertEqual(server.request("GET", "/v1/models", headers={"Authorization": "Bearer hidden"}).status, 200)
+        server.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--fixtures", required=True, type=pathlib.Path)
+    parsed, rest = parser.parse_known_args()
+    PROGRAM, FIXTURES = parsed.program, parsed.fixtures
+    unittest.main(argv=[sys.argv[0], *rest])
