@@ -144,9 +144,18 @@ static void compare(const char *dir, double slack)
     if (!(most <= slack)) fail_msg("%s: a log-probability is %.3g off", dir, most);
 }
 
+/* Under IG_KERNELS=ref nothing is fast, and the model takes half a minute. */
+static bool only_ref(void)
+{
+    struct ig_err err = {0};
+    enum ig_isa isa;
+    return ig_isa_pick(&isa, &err) && isa == IG_ISA_REF;
+}
+
 static void fast_scores_do_not_depend_on_the_batch(void **state)
 {
     (void)state;
+    if (only_ref()) skip();
     char plain[300];
     snprintf(plain, sizeof plain, "%s", scratch("plain"));
     make_model(plain);
@@ -167,6 +176,7 @@ static void fast_scores_do_not_depend_on_the_batch(void **state)
 static void trees_larger_than_a_batch(void **state)
 {
     (void)state;
+    if (only_ref()) skip();
     enum { LONG = 700 };
     static int32_t text[LONG + 1];
     static double want[LONG];
