@@ -1,0 +1,52 @@
+Scores, files and a log to go on from; what cannot be scored is said.
+
+  $ cp -r fixtures/models/base plain && rm plain/chat_template.jinja
+  $ sed -i 's/"chat_template"/"none"/' plain/tokenizer_config.json
+  $ ingot eval plain --tasks mini --limit 2 --chat-template
+  ingot eval: 'plain' has no chat template: leave out --chat-template, or add a chat_template.jinja to the folder
+  'ingot eval --help' tells more
+  [2]
+  $ ingot eval plain --tasks piqa,winogrand --limit 2
+  ingot eval: unknown task 'winogrand'; did you mean 'winogrande'?
+  'ingot eval --help' tells more
+  [2]
+  $ ingot eval plain --kl-to fixtures/models/anvil
+  ingot eval: --kl-to needs --perplexity TEXT
+  'ingot eval --help' tells more
+  [2]
+  $ echo "Tin melts at 232 degrees." > short.txt
+  $ ingot eval plain --perplexity short.txt 2>&1 | sed 's/has [0-9]* tokens/has N tokens/'
+  ingot eval: 'short.txt' has N tokens, less than one window of 512: take a longer text, or a smaller --context
+
+A row that is broken, and one without a label:
+
+  $ mkdir rows && printf '{"goal": "g", "sol1": "a", "sol2": "b", "label": 0}\n{"goal": \n' > rows/piqa.jsonl
+  $ ingot eval plain --tasks piqa --data rows 2>&1 | head -1 | cut -c 1-38
+  ingot eval: 'rows/piqa.jsonl', line 2:
+  $ printf '{"goal": "g", "sol1": "a", "sol2": "b", "label": -1}\n' > rows/piqa.jsonl
+  $ ingot eval plain --tasks piqa --data rows
+  ingot eval: 'rows/piqa.jsonl', line 1: 'label' is '-1', not 0 to 1: an unlabelled split?
+  [1]
+
+The same command again finds its log; the files it writes are the same but for times.
+
+  $ ingot eval plain --tasks piqa,boolq --limit 8 --output out --quiet > first
+  $ cp out/plain/samples_piqa_*.jsonl piqa.first && rm out/plain/samples_* out/plain/results_*
+  $ ingot eval plain --tasks piqa,boolq --limit 8 --output out --quiet | diff first -
+  $ diff piqa.first out/plain/samples_piqa_*.jsonl
+  $ wc -l < out/plain/items.log
+  17
+  $ flock out/plain/items.log ingot eval plain --tasks piqa --limit 8 --output out --quiet
+  ingot eval: another process is writing 'out/plain/items.log': wait for it, or give this run another --output
+  [1]
+
+A baseline that a model is compared with, and one that was asked something else:
+
+  $ ingot eval plain --tasks piqa --limit 8 --until-clear out/plain --quiet
+  plain
+    piqa                  8  acc 0.5000 +- 0.1890  acc_norm 0.7500 +- 0.1637
+                          8  not clear (alone right: 0; the baseline: 0)
+    mean 0.7500 (acc_norm where the task has it)
+  $ ingot eval plain --tasks piqa --limit 8 --shots 1 --until-clear out/plain --quiet
+  ingot eval: baseline: item 0 of task 'piqa' has another prompt there (other rows, template or examples?)
+  [1]
