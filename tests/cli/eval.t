@@ -50,3 +50,13 @@ A baseline that a model is compared with, and one that was asked something else:
   $ ingot eval plain --tasks piqa --limit 8 --shots 1 --until-clear out/plain --quiet
   ingot eval: baseline: item 0 of task 'piqa' has another prompt there (other rows, template or examples?)
   [1]
+
+Models that share their prompts in tokens score as each alone:
+
+  $ ingot eval fixtures/models/base fixtures/models/anvil --tasks piqa,boolq --limit 8 --quiet > both
+  $ (ingot eval fixtures/models/base --tasks piqa,boolq --limit 8 --quiet; ingot eval fixtures/models/anvil --tasks piqa,boolq --limit 8 --quiet) | diff both -
+
+A model against itself:
+
+  $ ingot eval fixtures/models/base --perplexity fixtures/README.md --kl-to fixtures/models/base --context 128 --limit 2 --quiet | grep same
+    same likeliest token           100.000000 +- 0.000000 %
