@@ -320,8 +320,12 @@ bool eval__yaml_files(const struct eval_yaml *yaml, const char *dir, enum eval_s
                                  .hub = yaml->task.hub,
                                  .split = wanted,
                                  .suffix = scored ? "" : wanted};
-    return eval__files_find(yaml->dir, &source, out, &beside) ||
-           (dir ? eval__files_find(dir, &source, out, err) : eval__source_find(&source, out, err));
+    if (eval__files_find(yaml->dir, &source, out, &beside)) return true;
+    if (!dir && !strchr(source.hub, '/')) { /* no data set of the Hub is named */
+        *err = beside;
+        return false;
+    }
+    return (dir ? eval__files_find(dir, &source, out, err) : eval__source_find(&source, out, err));
 }
 
 void eval__yaml_free(struct eval_yaml *yaml)

@@ -128,6 +128,8 @@ static void requests_are_the_harness(void **state)
     "dataset_kwargs: {data_files: {test: rows.jsonl}}\n"
 #define BODY "doc_to_text: q\ndoc_to_choice: c\ndoc_to_target: a\n"
 
+static const char *data_dir = "nowhere";
+
 static void assert_refused(const char *yaml, const char *rows, enum ig_code code, const char *says)
 {
     struct ig_eval_set *set = NULL;
@@ -135,7 +137,7 @@ static void assert_refused(const char *yaml, const char *rows, enum ig_code code
     scratch_write("t.yaml", yaml, strlen(yaml));
     scratch_write("rows.jsonl", rows, strlen(rows));
     snprintf(path, sizeof path, "%s", scratch("t.yaml"));
-    struct ig_eval_job job = {.data = "nowhere", .tasks = path, .shots_own = true};
+    struct ig_eval_job job = {.data = data_dir, .tasks = path, .shots_own = true};
     bool done = ig_eval_open(&job, &set, &err);
     ig_eval_close(done ? set : NULL);
     check_fails(done, &err, code, says);
@@ -172,6 +174,10 @@ static void wrong_tasks_are_refused(void **state)
         assert_refused(cases[i].yaml, "{}\n", IG_ERR_DATA, cases[i].says);
     assert_refused("task: t\noutput_type: multiple_choice\ntest_split: test\n" BODY, "{}\n",
                    IG_ERR_IO, "no rows for task 't': neither 't.jsonl'");
+    data_dir = NULL; /* nor in the Hub's cache */
+    assert_refused("task: t\noutput_type: multiple_choice\ntest_split: test\n" BODY, "{}\n",
+                   IG_ERR_IO, "no rows for task 't': neither 't.jsonl'");
+    data_dir = "nowhere";
     assert_refused(HEAD BODY "num_fewshot: 1\nfewshot_split: train\n", "{}\n", IG_ERR_IO,
                    "no rows for task 't'");
 }
