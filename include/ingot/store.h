@@ -50,6 +50,10 @@ IG_MUST_CHECK bool ig_store_read(const struct ig_store *store, const struct ig_t
  * same weights again and again. NULL on failure. */
 IG_MUST_CHECK const void *ig_store_map(struct ig_store *store, const struct ig_tensor *tensor,
                                        struct ig_err *err);
+/* The same without asking the system to read it ahead: for parts of which few are used, such as
+ * experts. */
+IG_MUST_CHECK const void *ig_store_map_lazily(struct ig_store *store,
+                                              const struct ig_tensor *tensor, struct ig_err *err);
 
 /* ---- sink: where a stream of tensors goes (a writer, a quantiser, a digest) ---- */
 

@@ -14,6 +14,7 @@ struct loader {
     struct ig_err *err;
     const char *prefix; /* of what is not the head: "model." */
     int64_t layer;      /* < 0: outside the layers */
+    bool lazy;          /* not read ahead: of experts few are used */
 };
 
 /* The tensor `module` + `part` of the layer, or of the root; NULL when there is none, with the name
@@ -72,7 +73,7 @@ static bool plain_packing(enum ig_dtype dtype, enum ig_packing *out)
 
 static bool map(const struct loader *l, const struct ig_tensor *tensor, const void **out)
 {
-    *out = ig_store_map(l->model->store, tensor, l->err);
+    *out = (l->lazy ? ig_store_map_lazily : ig_store_map)(l->model->store, tensor, l->err);
     return *out != NULL;
 }
 
@@ -296,9 +297,11 @@ static bool load_experts(const struct loader *l, struct infer_layer *layer)
     if (!e->expert) return ig_err_nomem(l->err);
     layer->experts = e;
     if (!load_matrix(l, "mlp.gate", s->experts, s->hidden, &e->router)) return false;
-    bool ok = has(l, "mlp.experts.gate_up_proj", "")         ? load_all_fused(l, e)
-              : has(l, "mlp.experts.0.gate_proj", ".weight") ? load_single(l, e)
-                                                             : load_stacked(l, e);
+    struct loader lazy = *l;
+    lazy.lazy = true;
+    bool ok = has(l, "mlp.experts.gate_up_proj", "")         ? load_all_fused(&lazy, e)
+              : has(l, "mlp.experts.0.gate_proj", ".weight") ? load_single(&lazy, e)
+                                                             : load_stacked(&lazy, e);
     int64_t shared = s->shared_intermediate;
     if (!ok || !shared) return ok;
     return load_matrix(l, "mlp.shared_expert.gate_proj", shared, s->hidden, &e->shared.gate) &&

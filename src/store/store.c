@@ -414,7 +414,8 @@ static void prefetch(const char *bytes, size_t count)
     if (count) madvise((void *)((uintptr_t)bytes - skew), count + skew, MADV_WILLNEED);
 }
 
-const void *ig_store_map(struct ig_store *store, const struct ig_tensor *tensor, struct ig_err *err)
+const void *ig_store_map_lazily(struct ig_store *store, const struct ig_tensor *tensor,
+                                struct ig_err *err)
 {
     struct store_file *file = &store->files[tensor->file];
     pthread_mutex_lock(&store->lock);
@@ -427,7 +428,12 @@ const void *ig_store_map(struct ig_store *store, const struct ig_tensor *tensor,
     }
     char *mapping = file->mapping;
     pthread_mutex_unlock(&store->lock);
-    if (!mapping) return NULL;
-    prefetch(mapping + tensor->offset, tensor->bytes);
-    return mapping + tensor->offset;
+    return mapping ? mapping + tensor->offset : NULL;
+}
+
+const void *ig_store_map(struct ig_store *store, const struct ig_tensor *tensor, struct ig_err *err)
+{
+    const char *bytes = ig_store_map_lazily(store, tensor, err);
+    if (bytes) prefetch(bytes, tensor->bytes);
+    return bytes;
 }
