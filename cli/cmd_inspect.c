@@ -110,14 +110,16 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     struct ig_json_writer w = {.out = &text};
     struct totals totals = {0};
     if (!ig_store_open(args->path, &store, err)) return false;
-    const char *family = ig_arch_find(ig_store_config(store))->name;
+    const struct ig_arch *arch = ig_arch_find(ig_store_config(store));
     ig_json_open(&w, '{');
     ig_json_key(&w, "tensors");
     ig_json_open(&w, '[');
     bool ok = each_tensor(args, store, &w, &totals, err);
     ig_json_close(&w, ']');
     ig_json_key(&w, "architecture");
-    ig_json_put_text(&w, ig_slice_of(family));
+    ig_json_put_text(&w, ig_slice_of(arch->name));
+    ig_json_key(&w, "runs");
+    ig_json_put_bool(&w, arch->runs);
     ig_json_key(&w, "parameters");
     ig_json_put_int(&w, totals.parameters);
     ig_json_key(&w, "bytes");
@@ -127,10 +129,10 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
         ok = cli_print_json(&text, err);
     } else if (ok) {
         char size[32];
-        printf("%s: %s, %lld tensors in %d file%s, %.3f M parameters, %s", args->path, family,
-               (long long)ig_store_count(store), ig_store_file_count(store),
-               ig_store_file_count(store) == 1 ? "" : "s", (double)totals.parameters / 1e6,
-               cli_bytes(ig_store_bytes(store), size));
+        printf("%s: %s%s, %lld tensors in %d file%s, %.3f M parameters, %s", args->path, arch->name,
+               arch->runs ? "" : " (does not run)", (long long)ig_store_count(store),
+               ig_store_file_count(store), ig_store_file_count(store) == 1 ? "" : "s",
+               (double)totals.parameters / 1e6, cli_bytes(ig_store_bytes(store), size));
         if (totals.quantized)
             printf(", %lld modules quantised, %.3f bits per weight", (long long)totals.quantized,
                    8.0 * (double)ig_store_bytes(store) / (double)totals.parameters);

@@ -85,7 +85,7 @@ static void run_matvec(void *user, int thread, int threads)
 
 enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matrix *w, bool score)
 {
-    if (model->exact || w->cols < model->narrow_cols || w->rows < model->narrow_rows)
+    if (model->exact || w->exact || w->cols < model->narrow_cols || w->rows < model->narrow_rows)
         return IG_NARROW_NONE;
     bool pairs = model->narrow.bf16 && ig_narrow_can(w, IG_NARROW_BF16);
     bool bytes = model->narrow.int8 && ig_narrow_can(w, IG_NARROW_INT8);

@@ -297,6 +297,7 @@ static bool load_experts(const struct loader *l, struct infer_layer *layer)
     if (!e->expert) return ig_err_nomem(l->err);
     layer->experts = e;
     if (!load_matrix(l, "mlp.gate", s->experts, s->hidden, &e->router)) return false;
+    e->router.exact = true; /* it decides; there is little of it */
     struct loader lazy = *l;
     lazy.lazy = true;
     bool ok = has(l, "mlp.experts.gate_up_proj", "")         ? load_all_fused(&lazy, e)

@@ -27,6 +27,7 @@ struct ig_matrix {
     enum ig_packing packing;
     int bits, group;           /* packed: element i of a row is bits [i * bits, (i + 1) * bits) */
     enum ig_dtype scale_dtype; /* affine */
+    bool exact;                /* not to be multiplied in narrow types (narrow.h): a router */
     int64_t rows, cols;        /* packed: cols is a multiple of group */
     const void *data;          /* rows x cols * bits / 8 bytes */
     const void *scales;        /* rows x cols / group */
