@@ -152,7 +152,7 @@ struct ig_session {
     size_t state_bytes; /* of each; one mapping */
     int64_t mark_length;
     float *gathered, *expert_out, *mixed; /* rows_max x hidden */
-    float *operand;                       /* INFER_MATVEC_ROWS rows for matvec */
+    float *operand;                       /* rows of x as matvec wants them */
     float *packed;                        /* x in tiles, of f32 or narrow */
     float *logits;                        /* vocab */
     float *partial; /* scoring: max and sum for each row and block of the vocabulary */
@@ -172,10 +172,15 @@ struct infer_product {
     const float *bias; /* may be NULL */
     float *y;          /* rows x w->rows */
 };
-/* y = x W^T + bias for up to 3 matrices over the same x (rows x cols, dense). exact: by tiles even
- * for few rows, so that a row's result does not depend on how many there are. */
+#define INFER_PRODUCTS_MAX 64
+/* y = x W^T + bias for up to INFER_PRODUCTS_MAX matrices over the same x (rows x cols, dense).
+ * exact: by tiles even for few rows, so that a row's result does not depend on how many there are.
+ */
 void infer__linear(struct ig_session *s, const struct infer_product *products, int count,
                    const float *x, int64_t rows, bool exact);
+/* One row of x for each product, all of as many columns. */
+void infer__matvecs(struct ig_session *s, const struct infer_product *products,
+                    const float *const *x, int count);
 /* How a matrix is multiplied: NONE in f32. Scores take bf16 where they can, which is closer to
  * exact; text takes int8, which is faster. */
 enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matrix *w, bool score);

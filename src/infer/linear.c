@@ -19,7 +19,6 @@
 #include <math.h>
 #include <stdatomic.h>
 
-#define PRODUCTS_MAX 3
 #define CHUNK_BYTES  65536 /* of W in one task of matvec: far above the cost of taking a task */
 #define WEIGHTS_STEP (INFER_DEPTH + 16) /* rows of the block fall into different cache sets */
 
@@ -27,9 +26,10 @@ struct job {
     struct ig_session *s;
     const struct infer_product *products;
     int count;
-    int64_t tasks[PRODUCTS_MAX + 1]; /* first task of each product; the end */
-    int64_t unit[PRODUCTS_MAX];      /* rows of W in one task */
-    const float *x, *operands[PRODUCTS_MAX];
+    int64_t tasks[INFER_PRODUCTS_MAX + 1]; /* first task of each product; the end */
+    int64_t unit[INFER_PRODUCTS_MAX];      /* rows of W in one task */
+    const float *x, *operands[INFER_PRODUCTS_MAX];
+    const float *const *each; /* a row for each product, in place of x; or NULL */
     int64_t rows, cols;
     bool score;
     enum ig_narrow kind;
@@ -93,9 +93,12 @@ enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matri
     return bytes ? IG_NARROW_INT8 : IG_NARROW_NONE;
 }
 
-static bool same_operand(const struct ig_model *model, const struct ig_matrix *a,
-                         const struct ig_matrix *b)
+/* Whether product p can use what was prepared for the one before it. */
+static bool same_operand(const struct job *job, int p)
 {
+    const struct ig_model *model = job->s->model;
+    const struct ig_matrix *a = job->products[p].w, *b = job->products[p - 1].w;
+    if (job->each && job->each[p] != job->each[p - 1]) return false;
     if (infer__narrow(model, a, false) != infer__narrow(model, b, false)) return false;
     return a->packing == b->packing && a->bits == b->bits && a->group == b->group;
 }
@@ -110,16 +113,17 @@ static void few_rows(struct job *job)
         int64_t unit = CHUNK_BYTES / (int64_t)ig_matmul_row_bytes(w) / 8 * 8;
         job->unit[p] = unit < 8 ? 8 : unit;
         job->operands[p] = operand;
-        if (p > 0 && same_operand(job->s->model, w, job->products[p - 1].w)) {
+        if (p > 0 && same_operand(job, p)) {
             job->operands[p] = job->operands[p - 1];
             continue;
         }
         bool narrow = infer__narrow(job->s->model, w, false) == IG_NARROW_INT8;
+        const float *x = job->each ? job->each[p] : job->x;
         for (int64_t r = 0; r < job->rows; r++, operand += floats)
             if (narrow)
-                job->s->model->narrow.prepare(w, job->x + r * job->cols, operand);
+                job->s->model->narrow.prepare(w, x + r * job->cols, operand);
             else
-                ops->prepare(w, job->x + r * job->cols, operand);
+                ops->prepare(w, x + r * job->cols, operand);
     }
 }
 
@@ -359,6 +363,20 @@ void infer__linear(struct ig_session *s, const struct infer_product *products, i
         many_rows(&job);
         return;
     }
+    few_rows(&job);
+    plan_tasks(&job);
+    ig_pool_all(s->model->pool, run_matvec, &job);
+}
+
+void infer__matvecs(struct ig_session *s, const struct infer_product *products,
+                    const float *const *x, int count)
+{
+    struct job job = {.s = s,
+                      .products = products,
+                      .count = count,
+                      .each = x,
+                      .rows = 1,
+                      .cols = products[0].w->cols};
     few_rows(&job);
     plan_tasks(&job);
     ig_pool_all(s->model->pool, run_matvec, &job);

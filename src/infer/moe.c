@@ -196,6 +196,38 @@ static void run_shared(struct job *job, bool exact)
     each_row(&shared, share_row);
 }
 
+/* ---- one row ---- */
+
+/* All chosen experts of one row at a time: two products instead of two for each, since threads that
+ * wait for each other cost more than the multiplication of a small matrix. */
+static bool run_together(struct job *job)
+{
+    struct ig_session *s = job->s;
+    struct infer_product list[INFER_PRODUCTS_MAX] = {0};
+    const float *x[INFER_PRODUCTS_MAX] = {0};
+    int64_t used = s->model->shape.experts_used, hidden = s->model->shape.hidden;
+    if (used > INFER_PRODUCTS_MAX / 2 || used > s->rows_max || job->experts->transposed)
+        return false;
+    for (int64_t j = 0; j < used; j++) {
+        const struct infer_expert *e = &job->experts->expert[s->chosen[s->entries[j]]];
+        list[j] = (struct infer_product){.w = &e->gate, .y = s->gate + j * job->inner};
+        list[used + j] = (struct infer_product){.w = &e->up, .y = s->up + j * job->inner};
+    }
+    infer__linear(s, list, (int)(2 * used), s->normed, 1, false);
+    for (int64_t j = 0; j < used; j++) {
+        float *gate = s->gate + j * job->inner;
+        infer__activate(s->model, gate, s->up + j * job->inner, job->inner);
+        list[j] = (struct infer_product){.w = &job->experts->expert[s->chosen[s->entries[j]]].down,
+                                         .y = s->expert_out + j * hidden};
+        x[j] = gate;
+    }
+    infer__matvecs(s, list, x, (int)used);
+    for (int64_t j = 0; j < used; j++)
+        for (int64_t i = 0; i < hidden; i++)
+            s->mixed[i] += s->shares[s->entries[j]] * s->expert_out[j * hidden + i];
+    return true;
+}
+
 void infer__experts(struct ig_session *s, const struct infer_experts *experts, bool exact)
 {
     const struct ig_model_shape *m = &s->model->shape;
@@ -206,7 +238,8 @@ void infer__experts(struct ig_session *s, const struct infer_experts *experts, b
     each_row(&job, route_row);
     group(&job);
     memset(s->mixed, 0, (size_t)(job.rows * m->hidden) * sizeof *s->mixed);
-    for (int64_t e = 0; e < m->experts; e++) {
+    bool together = job.rows == 1 && !exact && run_together(&job);
+    for (int64_t e = 0; e < m->experts && !together; e++) {
         struct job one = job;
         one.entries = s->entries + s->expert_first[e];
         one.rows = s->expert_first[e + 1] - s->expert_first[e];

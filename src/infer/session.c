@@ -107,7 +107,8 @@ static void carve_all(struct carver *c, struct ig_session *s)
     s->gathered = carve(c, experts, m->hidden, sizeof(float));
     s->expert_out = carve(c, experts, m->hidden, sizeof(float));
     s->mixed = carve(c, experts, m->hidden, sizeof(float));
-    s->operand = carve(c, 3 * INFER_MATVEC_ROWS, ig_matmul_operand_floats(widest), sizeof(float));
+    s->operand = carve(c, larger(3 * INFER_MATVEC_ROWS, 2 * m->experts_used),
+                       ig_matmul_operand_floats(widest), sizeof(float));
     s->packed = carve(c, padded, widest, sizeof(float));
     s->logits = carve(c, 1, m->vocab, sizeof(float));
     s->partial = carve(c, 2 * rows, blocks, sizeof(float));
