@@ -8,7 +8,8 @@ import sys
 def main():
     name, source, out = sys.argv[1:]
     data = pathlib.Path(source).read_bytes()
-    rows = [",".join(map(str, data[i:i + 32])) for i in range(0, len(data), 32)]
+    signed = [b - 256 if b > 127 else b for b in data]  # as char is where it is signed
+    rows = [",".join(map(str, signed[i:i + 32])) for i in range(0, len(data), 32)]
     pathlib.Path(out).write_text("/* Made by tools/embed_file.py. */\n#include <stddef.h>\n"
                                  f"extern const char {name}[];\nextern const size_t {name}_bytes;\n"
                                  f"const char {name}[] = {{\n" + ",\n".join(rows) + ",0};\n"
