@@ -3,13 +3,13 @@
  * content and calls; no stop string shows. The first byte tells how large the pieces are. */
 #include "base/check.h"
 #include "fuzz_target.h"
-#include "serve/serve_internal.h"
+#include "ingot/reply.h"
 
 struct heard {
     struct ig_buf content, reasoning, calls;
 };
 
-static void collect(struct serve_text *text, struct heard *to)
+static void collect(struct ig_reply_text *text, struct heard *to)
 {
     ig_buf_slice(&to->content, ig_buf_view(&text->content));
     ig_buf_slice(&to->reasoning, ig_buf_view(&text->reasoning));
@@ -17,22 +17,22 @@ static void collect(struct serve_text *text, struct heard *to)
         ig_buf_slice(&to->calls, ig_buf_view(&text->calls[i].name));
         ig_buf_slice(&to->calls, ig_buf_view(&text->calls[i].arguments));
     }
-    serve__text_clear(text);
+    ig_reply_text_clear(text);
 }
 
 static void hear(struct ig_slice said, size_t piece, bool tools, struct heard *to)
 {
     const struct ig_slice stops[] = {ig_slice_of("STOP"), ig_slice_of("TOP")};
-    struct serve_text text = {.stops = stops, .stop_count = 2, .tools = tools};
+    struct ig_reply_text text = {.stops = stops, .stop_count = 2, .tools = tools};
     for (size_t at = 0; at < said.len; at += piece) {
         size_t n = said.len - at < piece ? said.len - at : piece;
-        serve__text_push(&text, ig_slice_make(said.ptr + at, n), false);
+        ig_reply_text_push(&text, ig_slice_make(said.ptr + at, n), false);
         collect(&text, to);
     }
-    serve__text_push(&text, ig_slice_of(""), true);
+    ig_reply_text_push(&text, ig_slice_of(""), true);
     collect(&text, to);
     IG_ASSERT(tools || text.call_count == 0);
-    serve__text_release(&text);
+    ig_reply_text_release(&text);
 }
 
 static void release(struct heard *h)

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Parity with the reference programs themselves, run, where they are:
-#   INGOT_PEERS_PYTHON   a Python with torch, transformers, safetensors, mergekit, mlx[cpu], mlx-lm and
-#                        huggingface_hub
+#   INGOT_PEERS_PYTHON   a Python with torch, transformers, safetensors, mergekit, mlx[cpu], mlx-lm, openai
+#                        and huggingface_hub
 #   INGOT_PEERS_YOYO     a clone of the author's repository (andehury/YOYO-Fusion)
 # A peer that is not named is skipped, and said so.
 set -eu
@@ -14,6 +14,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 status=0
+"$INGOT_PEERS_PYTHON" tools/golden/openai_client.py --program build/cli/ingot || status=1
 "$INGOT_PEERS_PYTHON" tools/golden/hub_parity.py --program build/cli/ingot || status=1
 "$INGOT_PEERS_PYTHON" tools/golden/mlx_parity.py --work "$work/mlx" || status=1
 if [ -n "${INGOT_PEERS_YOYO:-}" ]; then

@@ -215,7 +215,7 @@ static void put_calls(struct serve_reply *r, struct ig_json_writer *w, bool numb
 
 static void put_message(struct serve_reply *r, struct ig_json_writer *w)
 {
-    const struct serve_text *t = &r->text;
+    const struct ig_reply_text *t = &r->text;
     ig_json_key(w, "message");
     ig_json_open(w, '{');
     put_text(w, "role", "assistant");
@@ -313,7 +313,7 @@ void serve__write_delta(struct serve_reply *reply, struct ig_buf *out)
     if (reply->text.reasoning.len > 0) write_event(reply, out, PART_REASONING);
     if (reply->text.content.len > 0) write_event(reply, out, PART_CONTENT);
     if (reply->text.call_count > 0) write_event(reply, out, PART_CALLS);
-    serve__text_clear(&reply->text);
+    ig_reply_text_clear(&reply->text);
 }
 
 void serve__write_ending(struct serve_reply *reply, struct ig_buf *out)

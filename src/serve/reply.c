@@ -67,7 +67,7 @@ bool serve__reply_begin(struct ig_server *server, struct ig_slice body, bool cha
     if (!ig_stream_new(server->tokenizer, true, &r->decoder, &err))
         return serve__refuse_err(error, &err);
     make_id(r);
-    r->text = (struct serve_text){.stops = r->request.stops,
+    r->text = (struct ig_reply_text){.stops = r->request.stops,
                                   .stop_count = r->request.stop_count,
                                   .plain = !chat,
                                   .tools = r->request.tools != NULL,
@@ -120,7 +120,7 @@ static void hear(struct serve_reply *r, const struct serve_taken *taken)
             break;
         }
         r->text_bytes += fresh.len;
-        serve__text_push(&r->text, ig_buf_view(&fresh), false);
+        ig_reply_text_push(&r->text, ig_buf_view(&fresh), false);
     }
     ig_buf_release(&fresh);
 }
@@ -139,7 +139,7 @@ static void end(struct serve_reply *r)
         give_up(r, 503, "out of memory");
     } else {
         r->text_bytes += fresh.len;
-        serve__text_push(&r->text, ig_buf_view(&fresh), true);
+        ig_reply_text_push(&r->text, ig_buf_view(&fresh), true);
         r->finish = r->job.finish == SERVE_LENGTH && !r->text.stopped ? "length" : "stop";
     }
     ig_buf_release(&fresh);
@@ -172,7 +172,7 @@ void serve__reply_release(struct serve_reply *reply)
     struct serve_reply *r = reply;
     if (r->submitted) serve__engine_release(r->server->engine, &r->job);
     ig_stream_free(r->decoder);
-    serve__text_release(&r->text);
+    ig_reply_text_release(&r->text);
     serve__request_release(&r->request);
     ig_ids_release(&r->prompt);
     free(r->notes);

@@ -3,13 +3,14 @@
  *
  *     connection thread                                        engine thread
  *     http.c: bytes -> request.c: JSON -> prompt.c: ids ------> engine.c: queue, sessions, steps
- *     http.c <- answer.c: JSON, SSE <- reply.c <- text.c: text <-------- token ids
+ *     http.c <- answer.c: JSON, SSE <- reply.c: text <----------------- token ids
  *
  * A job's tokens are the only thing that passes between the two, under the engine's lock. */
 #pragma once
 #include "base/arena.h"
 #include "ingot/chat.h"
 #include "ingot/infer.h"
+#include "ingot/reply.h"
 #include "ingot/serve.h"
 #include "ingot/token.h"
 #include <pthread.h>
@@ -68,38 +69,6 @@ IG_MUST_CHECK bool serve__request_variables(const struct serve_request *request,
 IG_MUST_CHECK bool serve__request_prompt(const struct ig_server *server,
                                          const struct serve_request *request, struct ig_ids *ids,
                                          bool *thinks, struct serve_error *error);
-
-/* ---- text.c: what a reply's text means, as it comes ---- */
-
-struct serve_call { /* of a tool */
-    struct ig_buf name, arguments;
-};
-struct serve_text {
-    const struct ig_slice *stops;
-    size_t stop_count;
-    bool plain; /* no thoughts and calls are looked for */
-    bool tools; /* calls are looked for */
-    bool thinks;
-    /* what has come since these were last cleared */
-    struct ig_buf content, reasoning;
-    struct serve_call *calls;
-    size_t call_count;
-    /* state */
-    bool stopped;            /* by a stop string; nothing more comes */
-    size_t passed;           /* bytes that are past the search for stop strings */
-    struct ig_buf held, mid; /* waiting for either search */
-    int stage;
-    bool skip_space;
-};
-/* Takes text; last: there is no more. */
-void serve__text_push(struct serve_text *text, struct ig_slice fresh, bool last);
-/* Forgets what has come, for the next piece. */
-void serve__text_clear(struct serve_text *text);
-void serve__text_release(struct serve_text *text);
-/* "name" and "arguments" of what stands between the tags of a call: Qwen's JSON, or the XML of
- * Qwen3-Coder. */
-bool serve__call_read(struct ig_slice body, struct serve_call *out);
-void serve__call_release(struct serve_call *call);
 
 /* ---- engine.c ---- */
 
@@ -186,7 +155,7 @@ struct serve_reply {
     struct serve_job job;
     bool submitted;
     struct ig_stream_decoder *decoder;
-    struct serve_text text;
+    struct ig_reply_text text;
     size_t text_bytes; /* decoded so far */
     size_t taken;      /* tokens */
     size_t calls;      /* of tools, so far */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * text — what a reply's text means, as it comes: up to the first stop string; then
+ * reply_text — what a reply's text means, as it comes: up to the first stop string; then
  *
  *     <think> reasoning </think> content <tool_call> a call </tool_call> content ..
  *
  * Text that may become a stop string or a tag is held back until it is known. A call that cannot be
  * read is content, with its tags. */
-#include "serve/serve_internal.h"
+#include "ingot/reply.h"
+
+#include "ingot/json.h"
 
 #include <stdlib.h>
 
@@ -57,7 +59,7 @@ static size_t trailing_space(struct ig_slice text)
 
 /* ---- calls ---- */
 
-static void json_call(const struct ig_json *root, struct serve_call *out)
+static void json_call(const struct ig_json *root, struct ig_tool_call *out)
 {
     const struct ig_json *arguments = ig_json_get(root, "arguments");
     if (!arguments) arguments = ig_json_get(root, "parameters"); /* as Llama 3 calls them */
@@ -100,7 +102,7 @@ static void put_value(struct ig_json_writer *w, struct ig_slice value)
 }
 
 /* <function=NAME> <parameter=KEY> value </parameter> .. </function> */
-static bool xml_call(struct ig_slice body, struct serve_call *out)
+static bool xml_call(struct ig_slice body, struct ig_tool_call *out)
 {
     struct ig_slice name, key, value;
     struct ig_json_writer w = {.out = &out->arguments};
@@ -122,11 +124,11 @@ static bool xml_call(struct ig_slice body, struct serve_call *out)
     return true;
 }
 
-bool serve__call_read(struct ig_slice body, struct serve_call *out)
+bool ig_tool_call_read(struct ig_slice body, struct ig_tool_call *out)
 {
     struct ig_json_doc *doc = NULL;
     struct ig_err err;
-    *out = (struct serve_call){0};
+    *out = (struct ig_tool_call){0};
     bool ok = ig_json_doc_new(body, &doc, &err);
     if (ok)
         json_call(ig_json_doc_root(doc), out);
@@ -134,24 +136,24 @@ bool serve__call_read(struct ig_slice body, struct serve_call *out)
         ok = xml_call(body, out);
     ig_json_doc_free(doc);
     if (ok && out->name.len > 0 && !out->name.failed && !out->arguments.failed) return true;
-    serve__call_release(out);
+    ig_tool_call_release(out);
     return false;
 }
 
-void serve__call_release(struct serve_call *call)
+void ig_tool_call_release(struct ig_tool_call *call)
 {
     ig_buf_release(&call->name);
     ig_buf_release(&call->arguments);
-    *call = (struct serve_call){0};
+    *call = (struct ig_tool_call){0};
 }
 
-static bool add_call(struct serve_text *t, struct ig_slice body)
+static bool add_call(struct ig_reply_text *t, struct ig_slice body)
 {
-    struct serve_call call;
-    if (t->call_count == TEXT_CALLS_MAX || !serve__call_read(body, &call)) return false;
-    struct serve_call *calls = realloc(t->calls, (t->call_count + 1) * sizeof *calls);
+    struct ig_tool_call call;
+    if (t->call_count == TEXT_CALLS_MAX || !ig_tool_call_read(body, &call)) return false;
+    struct ig_tool_call *calls = realloc(t->calls, (t->call_count + 1) * sizeof *calls);
     if (!calls) {
-        serve__call_release(&call);
+        ig_tool_call_release(&call);
         return false;
     }
     t->calls = calls;
@@ -161,7 +163,7 @@ static bool add_call(struct serve_text *t, struct ig_slice body)
 
 /* ---- stages: each takes what it can from mid, and says whether to go on ---- */
 
-static bool at_start(struct serve_text *t, bool last)
+static bool at_start(struct ig_reply_text *t, bool last)
 {
     struct ig_slice mid = ig_buf_view(&t->mid);
     size_t space = leading_space(mid);
@@ -181,7 +183,7 @@ static bool at_start(struct serve_text *t, bool last)
 
 /* Moves text to `to` up to the tag, or up to what may become it and the white space before it.
  * True: the tag was there, and is gone. */
-static bool move_to_tag(struct serve_text *t, const char *tag, struct ig_buf *to, bool last)
+static bool move_to_tag(struct ig_reply_text *t, const char *tag, struct ig_buf *to, bool last)
 {
     struct ig_slice mid = ig_buf_view(&t->mid), before = mid;
     if (t->skip_space) {
@@ -201,7 +203,7 @@ static bool move_to_tag(struct serve_text *t, const char *tag, struct ig_buf *to
     return found != NULL;
 }
 
-static bool in_call(struct serve_text *t, bool last)
+static bool in_call(struct ig_reply_text *t, bool last)
 {
     struct ig_slice mid = ig_buf_view(&t->mid), body = mid;
     const char *end = ig_slice_find(mid, ig_slice_of(CALL_END));
@@ -218,7 +220,7 @@ static bool in_call(struct serve_text *t, bool last)
     return true;
 }
 
-static void sort_out(struct serve_text *t, bool last)
+static void sort_out(struct ig_reply_text *t, bool last)
 {
     for (bool more = true; more && (t->mid.len > 0 || last);) {
         switch (t->stage) {
@@ -242,7 +244,7 @@ static void sort_out(struct serve_text *t, bool last)
 /* ---- stop strings ---- */
 
 /* Where the first stop string begins, or how much is certainly before one. */
-static size_t find_stop(struct serve_text *t, bool last)
+static size_t find_stop(struct ig_reply_text *t, bool last)
 {
     struct ig_slice held = ig_buf_view(&t->held);
     size_t sure = held.len;
@@ -261,9 +263,9 @@ static size_t find_stop(struct serve_text *t, bool last)
     return sure;
 }
 
-void serve__text_push(struct serve_text *text, struct ig_slice fresh, bool last)
+void ig_reply_text_push(struct ig_reply_text *text, struct ig_slice fresh, bool last)
 {
-    struct serve_text *t = text;
+    struct ig_reply_text *t = text;
     if (t->stopped) return;
     if (t->stage == STAGE_START && t->thinks) {
         t->stage = STAGE_THOUGHT;
@@ -281,22 +283,22 @@ void serve__text_push(struct serve_text *text, struct ig_slice fresh, bool last)
     if (!t->plain) sort_out(t, last || t->stopped);
 }
 
-void serve__text_clear(struct serve_text *text)
+void ig_reply_text_clear(struct ig_reply_text *text)
 {
     ig_buf_clear(&text->content);
     ig_buf_clear(&text->reasoning);
     for (size_t i = 0; i < text->call_count; i++)
-        serve__call_release(&text->calls[i]);
+        ig_tool_call_release(&text->calls[i]);
     text->call_count = 0;
 }
 
-void serve__text_release(struct serve_text *text)
+void ig_reply_text_release(struct ig_reply_text *text)
 {
-    serve__text_clear(text);
+    ig_reply_text_clear(text);
     ig_buf_release(&text->content);
     ig_buf_release(&text->reasoning);
     ig_buf_release(&text->held);
     ig_buf_release(&text->mid);
     free(text->calls);
-    *text = (struct serve_text){0};
+    *text = (struct ig_reply_text){0};
 }

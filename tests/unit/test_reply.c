@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * serve_text — replies as models write them: thoughts, calls and stop strings, in pieces of every
+ * reply — replies as models write them: thoughts, calls and stop strings, in pieces of every
  * size. */
 #include "check.h"
-#include "serve/serve_internal.h"
+#include "ingot/reply.h"
 
 #include <stdio.h>
 
@@ -43,16 +43,16 @@ static void one_reply(size_t index, size_t piece)
 {
     struct ig_slice said = ig_slice_of(replies[index].said);
     struct ig_slice stop = ig_slice_of(replies[index].stop);
-    struct serve_text text = {.stops = &stop,
+    struct ig_reply_text text = {.stops = &stop,
                               .stop_count = replies[index].stop ? 1 : 0,
                               .tools = true,
                               .thinks = replies[index].thinks};
     struct ig_buf calls = {0};
     for (size_t at = 0; at < said.len; at += piece) {
         size_t n = said.len - at < piece ? said.len - at : piece;
-        serve__text_push(&text, ig_slice_make(said.ptr + at, n), false);
+        ig_reply_text_push(&text, ig_slice_make(said.ptr + at, n), false);
     }
-    serve__text_push(&text, ig_slice_of(""), true);
+    ig_reply_text_push(&text, ig_slice_of(""), true);
     for (size_t i = 0; i < text.call_count; i++)
         ig_buf_printf(&calls, "%s(%s)", text.calls[i].name.data, text.calls[i].arguments.data);
     if (!ig_slice_is(ig_buf_view(&text.content), replies[index].content) ||
@@ -64,7 +64,7 @@ static void one_reply(size_t index, size_t piece)
     assert_int_equal(text.stopped, replies[index].stop != NULL &&
                                        strstr(replies[index].said, replies[index].stop) != NULL);
     ig_buf_release(&calls);
-    serve__text_release(&text);
+    ig_reply_text_release(&text);
 }
 
 static void replies_are_sorted_out(void **state)
@@ -79,16 +79,16 @@ static void stop_strings_are_the_earliest(void **state)
 {
     (void)state;
     const struct ig_slice stops[] = {ig_slice_of("cde"), ig_slice_of("bcdef"), ig_slice_of("d")};
-    struct serve_text text = {.stops = stops, .stop_count = 3, .plain = true};
-    serve__text_push(&text, ig_slice_of("abc"), false);
+    struct ig_reply_text text = {.stops = stops, .stop_count = 3, .plain = true};
+    ig_reply_text_push(&text, ig_slice_of("abc"), false);
     assert_string_equal(ig_buf_view(&text.content).ptr, "a"); /* "bc" may become one */
-    serve__text_push(&text, ig_slice_of("def"), false);
+    ig_reply_text_push(&text, ig_slice_of("def"), false);
     assert_string_equal(ig_buf_view(&text.content).ptr, "a");
     assert_true(text.stopped);
-    serve__text_push(&text, ig_slice_of("more"), true);
+    ig_reply_text_push(&text, ig_slice_of("more"), true);
     assert_string_equal(ig_buf_view(&text.content).ptr, "a");
     assert_int_equal(text.passed, 1);
-    serve__text_release(&text);
+    ig_reply_text_release(&text);
 }
 
 int main(void)
