@@ -4,12 +4,15 @@
 #include "ingot/chat.h"
 #include "ingot/infer.h"
 #include "ingot/opt.h"
+#include "ingot/reply.h"
 #include "ingot/token.h"
 #include <stdio.h>
 
 struct talk_options {
     int64_t tokens_max, top_k, seed, threads, context;
-    double temperature, top_p, min_p, repetition_penalty;
+    double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
+    double xtc_probability, xtc_threshold;
+    const char *stop;
     bool thinking, exact;
     int rope; /* of talk_ropes */
 };
@@ -22,6 +25,11 @@ extern const char *const talk_ropes[]; /* "as-config", "as-mlx-lm" */
     IG_OPT_INT(T, talk.top_k, "top-k", 0, "K", "0", 0, 1e9, "the K likeliest tokens; 0: all"),      \
     IG_OPT_REAL(T, talk.min_p, "min-p", 0, "P", "0", 0, 1, "at least P times the likeliest one's probability"), \
     IG_OPT_REAL(T, talk.repetition_penalty, "repetition-penalty", 0, "R", "1", 0.01, 100, "over the last 20 tokens; 1: off"), \
+    IG_OPT_REAL(T, talk.presence_penalty, "presence-penalty", 0, "R", "0", -100, 100, "off the logit of a token among them"), \
+    IG_OPT_REAL(T, talk.frequency_penalty, "frequency-penalty", 0, "R", "0", -100, 100, "and for each time that it is there"), \
+    IG_OPT_REAL(T, talk.xtc_probability, "xtc-probability", 0, "P", "0", 0, 1, "of leaving out the likeliest tokens"), \
+    IG_OPT_REAL(T, talk.xtc_threshold, "xtc-threshold", 0, "P", "0.1", 0, 0.5, "which are above this, but for the least of them"), \
+    IG_OPT_TEXT(T, talk.stop, "stop", 0, "TEXT", NULL, "end the reply before this text; or a JSON list of them"), \
     IG_OPT_INT(T, talk.seed, "seed", 0, "N", "0", 0, 0, "same seed, same text"),                    \
     IG_OPT_FLAG_ON(T, talk.thinking, "thinking", 0, "ask the template for a reply without thinking"), \
     IG_OPT_FLAG(T, talk.exact, "exact", 0, "f32 arithmetic: slower, and the same on every processor up to rounding"), \
@@ -30,6 +38,7 @@ extern const char *const talk_ropes[]; /* "as-config", "as-mlx-lm" */
     IG_OPT_INT(T, talk.threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core")
 // clang-format on
 
+#define TALK_STOPS_MAX 16
 struct talk {
     struct talk_options options;
     struct ig_model *model;
@@ -37,12 +46,23 @@ struct talk {
     struct ig_template *tmpl; /* NULL when the folder has none, or raw */
     struct ig_session *session;
     struct ig_stream_decoder *stream;
-    struct ig_ids ids;   /* of the prompt, then of the reply */
-    size_t prompt_count; /* of ids */
-    double *logprobs;    /* of the reply's tokens */
+    struct ig_json_doc *stop_doc;
+    struct ig_slice stops[TALK_STOPS_MAX];
+    struct ig_reply_text cut; /* the reply up to a stop string */
+    struct ig_ids spared;     /* by XTC: tokens that end a line or the reply */
+    struct ig_ids ids;        /* of the prompt, then of the reply */
+    size_t prompt_count;      /* of ids */
+    double *logprobs;         /* of the reply's tokens */
     size_t logprob_cap;
     struct ig_buf text; /* the reply */
-    FILE *to;           /* where the reply streams; NULL: nowhere */
+    bool thinks;        /* the prompt has begun a thought */
+    size_t top_count;   /* likeliest tokens to keep for each of the reply's */
+    struct ig_choice *tops;
+    FILE *to;                                        /* where the reply streams; NULL: nowhere */
+    void (*show)(void *user, struct ig_slice fresh); /* instead of that, where it is set */
+    void *user;
+    size_t reused; /* tokens of the prompt that the session held before */
+    double read_seconds;
     struct ig_generate_report report;
     struct ig_err stream_err; /* of the callback */
 };
@@ -58,6 +78,8 @@ IG_MUST_CHECK bool talk_continue(struct talk *talk, struct ig_slice prompt, stru
 /* Appends one message object to an array under construction: "[{..}" without the closing bracket.
  */
 void talk_message(struct ig_buf *messages, const char *role, struct ig_slice content);
+/* Why the reply ended: "stop" or "length". */
+const char *talk_finish(const struct talk *talk);
 /* "prompt 12 tokens, 345.6 tokens/s; ..." on stderr. */
 void talk_print_rates(const struct talk *talk);
 uint64_t talk_peak_bytes(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * reply — what the text of a model's reply means, as it comes: thoughts, content, calls of tools, up
- * to a stop string. Text that may become a stop string or a tag is held back until it is known.
+ * reply — what the text of a model's reply means, as it comes: thoughts, content, calls of tools,
+ * up to a stop string. Text that may become a stop string or a tag is held back until it is known.
  *
  * Use:   zero-initialise, set the first members; push text; read what has come; clear; release. */
 #pragma once
