@@ -311,7 +311,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
         return x ? begin(x, url, method) : MHD_NO;
     }
     if (*upload_size > 0) return take_body(x, upload_data, upload_size);
-    set_deadline(x->http, x->link, 0);
+    /* A stream that is not read ends with the request's time. */
+    set_deadline(x->http, x->link, x->http->server->options.request_seconds + WRITE_SECONDS);
     MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
     enum MHD_Result result = x->route >= ROUTE_CHAT ? answer_post(x) : answer_get(x);
     if (!x->reply || !x->reply->request.stream)

@@ -9,7 +9,7 @@
 struct link {
     struct link *next, **at;
     int fd;
-    double deadline; /* to be closed then; 0: not while it is answered */
+    double deadline; /* to be closed then; 0: it has been */
 };
 
 struct serve_http {

@@ -68,10 +68,10 @@ bool serve__reply_begin(struct ig_server *server, struct ig_slice body, bool cha
         return serve__refuse_err(error, &err);
     make_id(r);
     r->text = (struct ig_reply_text){.stops = r->request.stops,
-                                  .stop_count = r->request.stop_count,
-                                  .plain = !chat,
-                                  .tools = r->request.tools != NULL,
-                                  .thinks = thinks};
+                                     .stop_count = r->request.stop_count,
+                                     .plain = !chat,
+                                     .tools = r->request.tools != NULL,
+                                     .thinks = thinks};
     r->job.prompt = r->prompt.items;
     r->job.prompt_count = r->prompt.count;
     r->job.sampling = r->request.sampling;

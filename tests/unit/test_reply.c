@@ -44,9 +44,9 @@ static void one_reply(size_t index, size_t piece)
     struct ig_slice said = ig_slice_of(replies[index].said);
     struct ig_slice stop = ig_slice_of(replies[index].stop);
     struct ig_reply_text text = {.stops = &stop,
-                              .stop_count = replies[index].stop ? 1 : 0,
-                              .tools = true,
-                              .thinks = replies[index].thinks};
+                                 .stop_count = replies[index].stop ? 1 : 0,
+                                 .tools = true,
+                                 .thinks = replies[index].thinks};
     struct ig_buf calls = {0};
     for (size_t at = 0; at < said.len; at += piece) {
         size_t n = said.len - at < piece ? said.len - at : piece;
