@@ -5,10 +5,11 @@
 #include "talk.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 struct args {
     struct cli_common common;
-    const char *model, *prompt, *prompts, *system;
+    const char *model, *prompt, *prompts, *system, *cache;
     bool raw;
     int64_t logprobs;
     struct talk_options talk;
@@ -20,6 +21,8 @@ static const struct ig_opt options[] = {
     IG_OPT_TEXT(struct args, prompts, "prompts", 0, "FILE", NULL,
                 "one a line: text, or JSON {\"prompt\"} or {\"messages\"}; gives a JSON line each"),
     IG_OPT_TEXT(struct args, system, "system", 0, "TEXT", NULL, "a system message before it"),
+    IG_OPT_TEXT(struct args, cache, "prompt-cache", 0, "FILE", NULL,
+                "go on from what it holds of the prompt; keep the session there afterwards"),
     IG_OPT_FLAG(struct args, raw, "raw", 0, "take the prompt as it is, without chat template"),
     IG_OPT_INT(struct args, logprobs, "logprobs", 0, "N", "0", 0, 64,
                "with JSON: the N likeliest tokens at each place"),
@@ -174,11 +177,15 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     if (ok) {
         talk.top_count = (size_t)args->logprobs;
         if (args->common.json || args->prompts) talk.to = NULL;
+        if (args->cache && access(args->cache, F_OK) == 0) ok = talk_load(&talk, args->cache, err);
+    }
+    if (ok) {
         ok = args->prompts
                  ? reply_to_file(args, &talk, err)
                  : reply(args, &talk, from_stdin ? ig_buf_view(&typed) : ig_slice_of(args->prompt),
                          err);
     }
+    if (ok && args->cache) ok = talk_save(&talk, args->cache, err);
     if (ok && args->common.json && !args->prompts) ok = print_json(&talk, err);
     if (ok && !args->common.json && !args->prompts) {
         putchar('\n');

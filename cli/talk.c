@@ -290,6 +290,22 @@ const char *talk_finish(const struct talk *talk)
     return talk->report.stopped || talk->cut.stopped ? "stop" : "length";
 }
 
+bool talk_load(struct talk *talk, const char *path, struct ig_err *err)
+{
+    size_t context = (size_t)ig_session_context(talk->session);
+    int32_t *items = realloc(talk->ids.items, context * sizeof(*items));
+    if (!items) return ig_err_nomem(err);
+    talk->ids = (struct ig_ids){items, 0, context};
+    if (!ig_session_load(talk->session, path, items, err)) return false;
+    talk->ids.count = (size_t)ig_session_length(talk->session);
+    return true;
+}
+
+bool talk_save(const struct talk *talk, const char *path, struct ig_err *err)
+{
+    return ig_session_save(talk->session, talk->ids.items, path, err);
+}
+
 bool talk_continue(struct talk *talk, struct ig_slice prompt, struct ig_err *err)
 {
     return generate(talk, prompt, true, err);

@@ -73,6 +73,9 @@ void talk_close(struct talk *talk);
 /* messages: a JSON array's text, [{"role": .., "content": ..}, ..]. Renders, reuses what the
  * session already holds of it, generates. */
 IG_MUST_CHECK bool talk_reply(struct talk *talk, struct ig_slice messages, struct ig_err *err);
+/* Takes over what a file holds of a session of this model; writes what this one holds. */
+IG_MUST_CHECK bool talk_load(struct talk *talk, const char *path, struct ig_err *err);
+IG_MUST_CHECK bool talk_save(const struct talk *talk, const char *path, struct ig_err *err);
 /* Generates after text as it is. */
 IG_MUST_CHECK bool talk_continue(struct talk *talk, struct ig_slice prompt, struct ig_err *err);
 /* Appends one message object to an array under construction: "[{..}" without the closing bracket.

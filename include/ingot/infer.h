@@ -49,6 +49,8 @@ IG_MUST_CHECK bool ig_session_new(struct ig_model *model, int64_t context, struc
 IG_MUST_CHECK bool ig_session_new_beside(struct ig_session *other, int64_t context,
                                          struct ig_session **out, struct ig_err *err);
 void ig_session_free(struct ig_session *session);
+/* Tokens that it has room for. */
+int64_t ig_session_context(const struct ig_session *session);
 /* Tokens in the cache. */
 int64_t ig_session_length(const struct ig_session *session);
 /* Forgets all but the first `length` tokens; says how many are left. These may be fewer in a model
@@ -67,6 +69,13 @@ IG_MUST_CHECK bool ig_sessions_step(struct ig_session *const *sessions, const in
 /* Makes what `to` holds the first `length` tokens of what `from` holds, without computing them.
  * False when that cannot be had: of recurrent layers, or where it does not fit. */
 bool ig_session_copy(struct ig_session *to, const struct ig_session *from, int64_t length);
+/* Writes what the session holds, and its tokens, to a file: docs/formats/session.md. */
+IG_MUST_CHECK bool ig_session_save(const struct ig_session *session, const int32_t *tokens,
+                                   const char *path, struct ig_err *err);
+/* Makes the session hold what a session of the same model has saved, and tells the tokens, of which
+ * there may be as many as its context. After a failure it holds nothing. */
+IG_MUST_CHECK bool ig_session_load(struct ig_session *session, const char *path, int32_t *tokens,
+                                   struct ig_err *err);
 /* vocab f32 logits after the last fed token. */
 const float *ig_session_logits(const struct ig_session *session);
 /* Appends tokens and scores them: logprobs[i] is log p(targets[i] | everything up to tokens[i]),

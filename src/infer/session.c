@@ -202,6 +202,11 @@ void ig_session_free(struct ig_session *session)
     free(session);
 }
 
+int64_t ig_session_context(const struct ig_session *session)
+{
+    return session->context;
+}
+
 int64_t ig_session_length(const struct ig_session *session)
 {
     return session->length;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * together — sessions that step together give what each gives alone; a copied prefix is as good as
- * a computed one; biases, penalties and XTC on logits that are known. */
+ * a computed one, and so is one out of a file; biases, penalties and XTC on logits that are known.
+ */
+#include "base/file.h"
 #include "check.h"
 #include "ingot/infer.h"
 
@@ -116,6 +118,88 @@ static void a_full_context_takes_no_step(void **state)
     ig_session_free(two[1]);
     ig_session_free(two[0]);
     ig_model_close(model);
+}
+
+/* ---- sessions in files ---- */
+
+static void write_all(const char *path, struct ig_slice bytes)
+{
+    struct ig_err err = {0};
+    check_ok(ig_file_write(path, bytes, &err), &err);
+}
+
+static void check_damage(struct ig_session *s, const char *path, struct ig_slice bytes)
+{
+    struct ig_err err = {0};
+    int32_t tokens[256];
+    for (size_t cut = 0; cut < bytes.len; cut += bytes.len / 50 + 1) {
+        write_all(path, ig_slice_make(bytes.ptr, cut));
+        check_fails(ig_session_load(s, path, tokens, &err), &err, IG_ERR_DATA, path);
+        assert_int_equal(ig_session_length(s), 0);
+    }
+    for (size_t at = 0; at < bytes.len; at += bytes.len / 50 + 1) {
+        char *copy = malloc(bytes.len);
+        assert_non_null(copy);
+        memcpy(copy, bytes.ptr, bytes.len);
+        copy[at] = (char)(copy[at] ^ 1);
+        write_all(path, ig_slice_make(copy, bytes.len));
+        check_fails(ig_session_load(s, path, tokens, &err), &err, IG_ERR_DATA, path);
+        free(copy);
+    }
+    check_fails(ig_session_load(s, "/nowhere/x", tokens, &err), &err, IG_ERR_IO, "/nowhere/x");
+}
+
+static void saved_and_loaded(const char *name, const char *path)
+{
+    struct ig_err err = {0};
+    struct ig_model *model = open_model(name), *other = open_model("mixed");
+    struct ig_session *s, *t, *foreign;
+    struct ig_buf bytes = {0};
+    int32_t tokens[128], back[128];
+    check_ok(ig_session_new(model, 64, &s, &err), &err);
+    check_ok(ig_session_new(model, 100, &t, &err), &err);
+    check_ok(ig_session_new(other, 64, &foreign, &err), &err);
+    for (int i = 0; i < 41; i++)
+        tokens[i] = token_at(3, i);
+    feed(s, 3, 0, 41);
+    check_ok(ig_session_save(s, tokens, path, &err), &err);
+    check_ok(ig_session_load(t, path, back, &err), &err);
+    assert_int_equal(ig_session_length(t), 41);
+    assert_memory_equal(back, tokens, 41 * sizeof *back);
+    feed(s, 3, 41, 5);
+    feed(t, 3, 41, 5);
+    assert_memory_equal(ig_session_logits(s), ig_session_logits(t), VOCAB * sizeof(float));
+    if (strcmp(name, "mixed") != 0)
+        check_fails(ig_session_load(foreign, path, back, &err), &err, IG_ERR_DATA, "another model");
+    check_ok(ig_file_read(path, 1 << 24, &bytes, &err), &err);
+    check_damage(t, path, ig_buf_view(&bytes));
+    feed(t, 3, 0, 64);
+    for (int i = 0; i < 64; i++)
+        tokens[i] = token_at(3, i);
+    feed(t, 3, 64, 10);
+    for (int i = 64; i < 74; i++)
+        tokens[i] = token_at(3, i);
+    check_ok(ig_session_save(t, tokens, path, &err), &err);
+    check_fails(ig_session_load(s, path, back, &err), &err, IG_ERR_DATA, "the context is 64");
+    check_fails(ig_session_save(t, tokens, "/nowhere/x", &err), &err, IG_ERR_IO, "/nowhere/x");
+    ig_buf_release(&bytes);
+    ig_session_free(s);
+    ig_session_free(t);
+    ig_session_free(foreign);
+    ig_model_close(model);
+    ig_model_close(other);
+}
+
+static void what_a_session_holds_goes_to_a_file_and_back(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    char dir[] = "/tmp/ingot-session-XXXXXX", path[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/a.kv", dir);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        saved_and_loaded(folders[i], path);
+    check_ok(ig_dir_remove(dir, &err), &err);
 }
 
 /* ---- the sampler on logits that are known ---- */
@@ -237,6 +321,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_together_are_steps_alone),
         cmocka_unit_test(a_full_context_takes_no_step),
+        cmocka_unit_test(what_a_session_holds_goes_to_a_file_and_back),
         cmocka_unit_test(penalties_and_biases_act),
         cmocka_unit_test(xtc_leaves_out_the_likeliest),
         cmocka_unit_test(the_likeliest_are_told),
