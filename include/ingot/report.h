@@ -80,3 +80,49 @@ struct ig_report_item {
 void ig_report_item(struct ig_report *report, const struct ig_report_item *item);
 /* Puts the list of all items given so far here. */
 void ig_report_items(struct ig_report *report);
+
+/* A few numbers and a sentence, shown when a cell of a map is clicked or has the keyboard's focus.
+ */
+struct ig_report_fact {
+    const char *name, *value;
+};
+struct ig_report_detail {
+    const char *title, *text;
+    const struct ig_report_fact *facts;
+    int count;
+};
+/* Returns the number by which cells refer to it. */
+int ig_report_detail(struct ig_report *report, const struct ig_report_detail *detail);
+struct ig_report_grid {
+    const char *const *rows, *const *columns; /* heads */
+    int row_count, column_count;
+    const char *row_name; /* "layer" */
+    const int *details;   /* row_count x column_count; -1: nothing there */
+};
+struct ig_report_heat {
+    const char *label, *note;
+    const double *values; /* row_count x column_count; NAN: no such number */
+    double low, high;     /* the palest and the strongest colour; beyond them: the warning colour */
+    double unit;          /* cells show value / unit */
+    int decimals;
+};
+/* Heat maps of one grid, side by side where there is room. Each cell shows its number too. */
+void ig_report_heats(struct ig_report *report, const char *caption,
+                     const struct ig_report_grid *grid, const struct ig_report_heat *maps,
+                     int count);
+
+#define IG_REPORT_SERIES_MAX 8
+struct ig_report_line {
+    const char *label, *note;
+    const double *values; /* series x points; NAN: a gap */
+};
+struct ig_report_line_axes {
+    const char *const *series; /* names; at most IG_REPORT_SERIES_MAX */
+    int series_count, points;
+    const char *first, *last; /* what stands below the first and the last point */
+    double low, high;
+};
+/* Small line plots side by side, all over the same axes. */
+void ig_report_lines(struct ig_report *report, const char *caption,
+                     const struct ig_report_line_axes *axes, const struct ig_report_line *plots,
+                     int count);

@@ -66,7 +66,7 @@ struct ig_report *ig_report_new(const char *title, struct ig_err *err)
         ig_err_nomem(err);
         return NULL;
     }
-    report->body.len_max = report->items.len_max = REPORT_BYTES_MAX;
+    report->body.len_max = report->items.len_max = report->details.len_max = REPORT_BYTES_MAX;
     return report;
 }
 
@@ -82,6 +82,7 @@ void ig_report_free(struct ig_report *report)
     free(report->title);
     ig_buf_release(&report->body);
     ig_buf_release(&report->items);
+    ig_buf_release(&report->details);
     names_release(&report->models);
     names_release(&report->tasks);
     names_release(&report->sides);
@@ -110,7 +111,10 @@ static void put_base64(struct ig_buf *out, const char *hex)
 bool ig_report_text(struct ig_report *report, struct ig_buf *out, struct ig_err *err)
 {
     char hex[IG_SHA256_HEX];
-    ig_sha256_of(report__script, strlen(report__script), hex);
+    struct ig_buf script = {0};
+    for (int i = 0; report__script[i]; i++)
+        ig_buf_text(&script, report__script[i]);
+    ig_sha256_of(script.len ? script.data : "", script.len, hex);
     ig_buf_text(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
                      "<meta name=\"color-scheme\" content=\"light dark\">\n"
@@ -127,11 +131,15 @@ bool ig_report_text(struct ig_report *report, struct ig_buf *out, struct ig_err 
     report__text(out, report->title);
     ig_buf_text(out, "</h1>\n");
     ig_buf_slice(out, ig_buf_view(&report->body));
+    ig_buf_slice(out, ig_buf_view(&report->details));
     ig_buf_text(out, "</main>\n<script>");
-    ig_buf_text(out, report__script);
+    ig_buf_slice(out, ig_buf_view(&script));
     ig_buf_text(out, "</script>\n</body>\n</html>\n");
-    if (report->failed) return ig_err_nomem(err);
-    return ig_buf_ok(&report->body, err) && ig_buf_ok(&report->items, err) && ig_buf_ok(out, err);
+    bool ok = ig_buf_ok(&script, err) && ig_buf_ok(&report->body, err) &&
+              ig_buf_ok(&report->items, err) && ig_buf_ok(&report->details, err) &&
+              ig_buf_ok(out, err);
+    ig_buf_release(&script);
+    return ok && (!report->failed || ig_err_nomem(err));
 }
 
 bool ig_report_write(struct ig_report *report, const char *path, struct ig_err *err)

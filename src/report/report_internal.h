@@ -12,10 +12,10 @@ struct report_names { /* in the order of their first use */
 };
 struct ig_report {
     char *title;
-    struct ig_buf body, items;
+    struct ig_buf body, items, details;
     struct report_names models, tasks, sides;
     int64_t item_count;
-    int tables; /* numbers ids */
+    int tables, detail_count; /* number ids */
     bool failed;
 };
 
@@ -28,5 +28,5 @@ void report__text(struct ig_buf *out, const char *text);
 const char *report__tone(enum ig_report_tone tone);
 
 /* ---- report_style.c ---- */
-extern const char *const report__style[]; /* pieces, NULL-terminated */
-extern const char report__script[];
+extern const char *const report__style[];  /* pieces, NULL-terminated */
+extern const char *const report__script[]; /* the same */

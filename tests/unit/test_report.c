@@ -4,6 +4,7 @@
 #include "check.h"
 #include "ingot/report.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,6 +20,22 @@ static const char *const hostile[] = {"</script><script>alert(1)</script>",
                                       "\x1B[31m\x07\x7F",
                                       "\xC2\x85\xFF\xC3"};
 #define HOSTILE (sizeof hostile / sizeof *hostile)
+
+static void fill_maps(struct ig_report *r, const char *text)
+{
+    static const double values[] = {0.25, -1, 3, (double)NAN, 0.5, 1};
+    const struct ig_report_fact fact = {text, text};
+    const struct ig_report_detail detail = {text, text, &fact, 1};
+    int first = ig_report_detail(r, &detail), second = ig_report_detail(r, &detail);
+    const int details[] = {first, second, first, second, -1, first};
+    const char *const names[] = {text, text, text};
+    const struct ig_report_grid grid = {names, names, 2, 3, text, details};
+    const struct ig_report_heat heat = {text, text, values, 0, 1, 1, 2};
+    const struct ig_report_line_axes axes = {names, 2, 3, text, text, 0, 1};
+    const struct ig_report_line line = {text, text, values};
+    ig_report_heats(r, text, &grid, &heat, 1);
+    ig_report_lines(r, text, &axes, &line, 1);
+}
 
 static void fill(struct ig_report *r, const char *text)
 {
@@ -42,6 +59,7 @@ static void fill(struct ig_report *r, const char *text)
     ig_report_intervals(r, text, text, &interval, 1);
     ig_report_histograms(r, text, text, text, &plot, 1);
     ig_report_item(r, &item);
+    fill_maps(r, text);
 }
 
 /* How often a mark stands in the page. */
@@ -93,9 +111,11 @@ static void nothing_is_fetched(void **state)
 {
     (void)state;
     struct ig_buf page = page_of("plain");
-    static const char *const marks[] = {"http:", "https:", "src=", "href=", "url(", "@import"};
+    static const char *const marks[] = {"http:", "https:", "src=", "url(", "@import"};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         assert_int_equal(count(&page, marks[i]), 0);
+    assert_true(count(&page, "href=") > 0);
+    assert_int_equal(count(&page, "href="), count(&page, "href=\"#")); /* within the page */
     assert_int_equal(count(&page, "<script>"), 1);
     assert_int_equal(count(&page, "script-src 'sha256-"), 1);
     ig_buf_release(&page);
@@ -120,10 +140,29 @@ static void odd_numbers_are_drawn(void **state)
     ig_report_free(r);
 }
 
+/* Every cell leads to its numbers; what lies beyond the scale is marked; a hole is none. */
+static void maps_lead_to_numbers(void **state)
+{
+    (void)state;
+    struct ig_buf page = page_of("plain");
+    assert_int_equal(count(&page, "id=\"c0\""), 1);
+    assert_int_equal(count(&page, "id=\"c1\""), 1);
+    assert_int_equal(count(&page, "href=\"#c0\""), 3);
+    assert_int_equal(count(&page, "href=\"#c1\""), 2);
+    assert_int_equal(count(&page, "class=\"hx\""), 2);
+    assert_int_equal(count(&page, "class=\"h2\" href=\"#c0\">.25<"), 1);
+    assert_int_equal(count(&page, ">\xE2\x88\x92"
+                                  "1.00<"),
+                     1);
+    assert_int_equal(count(&page, "<td></td>"), 1);
+    assert_int_equal(count(&page, "nan"), 0);
+    ig_buf_release(&page);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(foreign_text_is_no_markup),
-                                       cmocka_unit_test(nothing_is_fetched),
-                                       cmocka_unit_test(odd_numbers_are_drawn)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(foreign_text_is_no_markup), cmocka_unit_test(nothing_is_fetched),
+        cmocka_unit_test(maps_lead_to_numbers), cmocka_unit_test(odd_numbers_are_drawn)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
