@@ -16,6 +16,8 @@ IG_MUST_CHECK bool cli_compare_print_flips(const struct ig_comparison *compariso
 /* Foreign text: control bytes as \xNN, so that it cannot steer a terminal; after a line break
  * `indent`. */
 void cli_compare_foreign(struct ig_slice text, const char *indent);
+/* The same on one line, into a buffer. */
+void cli_compare_clean(struct ig_slice text, struct ig_buf *out);
 
 /* ---- published.c ---- */
 void cli_published_print(const struct ig_published *published, bool markdown);

@@ -217,6 +217,17 @@ void cli_compare_foreign(struct ig_slice text, const char *indent)
     }
 }
 
+void cli_compare_clean(struct ig_slice text, struct ig_buf *out)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        size_t bytes = steers(text, i);
+        if (!bytes) ig_buf_char(out, text.ptr[i]);
+        for (size_t k = 0; k < bytes; k++)
+            ig_buf_printf(out, "\\x%02x", (unsigned char)text.ptr[i + k]);
+        if (bytes) i += bytes - 1;
+    }
+}
+
 static bool print_flip(void *user, const struct ig_compare_flip *flip)
 {
     const struct ig_comparison *c = user;

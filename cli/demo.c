@@ -5,7 +5,7 @@
 #include "ingot/arch.h"
 #include "ingot/eval.h"
 #include "ingot/store.h"
-#include "lines.h"
+#include "sketch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -71,83 +71,13 @@ bool demo_print_parents(const struct demo *demo, struct ig_err *err)
 
 /* ---- shares ---- */
 
-enum { GROUP_EMBED, GROUP_FIRST, GROUP_MIDDLE, GROUP_LAST, GROUP_HEAD, GROUP_COUNT };
-static const char *const group_names[GROUP_COUNT] = {"embedding", "first third", "middle third",
-                                                     "last third", "head and norm"};
-
-struct shares {
-    const struct ig_arch *arch;
-    int64_t layers;
-    int models;
-    double sum[GROUP_COUNT][DEMO_MODELS_MAX];
-    int64_t tensors[GROUP_COUNT];
-};
-
-static int group_of(const struct shares *shares, struct ig_slice name)
-{
-    struct ig_place place;
-    ig_arch_place(shares->arch, name, &place);
-    if (place.role == IG_ROLE_EMBED) return GROUP_EMBED;
-    if (place.layer < 0) return GROUP_HEAD;
-    return GROUP_FIRST + (int)(3 * place.layer / (shares->layers > 0 ? shares->layers : 1));
-}
-
-static bool add_line(void *user, const struct ig_json *row, struct ig_err *err)
-{
-    struct shares *shares = user;
-    struct ig_slice name = ig_json_text(ig_json_get(row, "tensor"));
-    const struct ig_json *c = ig_json_get(row, "c");
-    if (!name.ptr || !c || c->type != IG_JSON_ARRAY) return true; /* the head line */
-    if ((int)c->count != shares->models)
-        return ig_err_set(err, IG_ERR_DATA, "%u shares for %d models", c->count, shares->models);
-    int group = group_of(shares, name);
-    if (group > GROUP_HEAD) group = GROUP_HEAD;
-    for (int i = 0; i < shares->models; i++) {
-        double value = 0;
-        (void)ig_json_real(&c->items[i], &value);
-        shares->sum[group][i] += value;
-    }
-    shares->tensors[group]++;
-    return true;
-}
-
 bool demo_print_shares(const struct demo *demo, struct ig_err *err)
 {
-    char path[1400];
-    struct ig_store *store = NULL;
-    const char *plain = demo_variant_path(demo, "none");
-    struct shares shares = {.models = demo->parent_count};
-    struct ig_model_shape shape = {0};
-    if (!ig_store_open(plain, &store, err)) return false;
-    shares.arch = ig_arch_find(ig_store_config(store));
-    bool ok = !shares.arch->shape || shares.arch->shape(ig_store_config(store), &shape, err);
-    shares.layers = shape.layers;
-    snprintf(path, sizeof path, "%s/sketchbook.jsonl", plain);
-    if (ok) ok = cli_each_line(path, add_line, &shares, err);
-    if (ok) {
-        const char *cells[(GROUP_COUNT + 1) * (DEMO_MODELS_MAX + 2)];
-        char text[GROUP_COUNT][DEMO_MODELS_MAX + 1][24];
-        int columns = demo->parent_count + 2, rows = 1;
-        cells[0] = "layers";
-        cells[1] = "tensors";
-        for (int i = 0; i < demo->parent_count; i++)
-            cells[2 + i] = demo->parents[i].name;
-        for (int g = 0; g < GROUP_COUNT; g++) {
-            if (!shares.tensors[g]) continue;
-            const char **row = &cells[rows++ * columns];
-            row[0] = group_names[g];
-            snprintf(text[g][0], sizeof text[g][0], "%lld", (long long)shares.tensors[g]);
-            row[1] = text[g][0];
-            for (int i = 0; i < demo->parent_count; i++) {
-                snprintf(text[g][i + 1], sizeof text[g][i + 1], "%.3f",
-                         shares.sum[g][i] / (double)shares.tensors[g]);
-                row[2 + i] = text[g][i + 1];
-            }
-        }
-        cli_print_table(cells, rows, columns);
-    }
-    ig_store_close(store);
-    return ok;
+    struct ig_sketch_summary *summary;
+    if (!ig_sketch_sum(demo_variant_path(demo, "none"), NULL, &summary, err)) return false;
+    cli_sketch_print_shares(summary);
+    ig_sketch_free(summary);
+    return true;
 }
 
 /* ---- scores ---- */
