@@ -231,9 +231,11 @@ static void put_share_maps(struct page *page)
     }
     if (!page->failed)
         ig_report_heats(page->report,
-                        "The share of every model in the output, by layer and module; experts of a "
-                        "layer as their mean. Select a cell (click, or Tab and arrow keys) to see "
-                        "its numbers and what they mean. Orange: below 0 or above 1.",
+                        format(page,
+                               "The share of every model in the output, by layer and module; "
+                               "experts of a layer as their mean. Select a cell (click, or Tab and "
+                               "arrow keys) to see its numbers and what they mean.%s",
+                               center ? "" : " Orange: below 0 or above 1."),
                         &page->grid, maps, count);
     for (int i = 0; i < count; i++)
         free((void *)(uintptr_t)maps[i].values); /* ours */
@@ -430,12 +432,12 @@ static void put_marks(struct page *page, enum ig_sketch_list list)
     const struct ig_sketch_summary *s = page->s;
     struct cells cells = {0};
     bool whose = s->marks[list][0].input >= 0;
-    put(page, &cells, true, "value");
+    put(page, &cells, false, "value");
     if (whose) put(page, &cells, false, "model");
     put(page, &cells, false, "tensor"); /* last, and no head: it may need more than one line */
     for (int i = 0; i < s->mark_count[list]; i++) {
         const struct ig_sketch_mark *mark = &s->marks[list][i];
-        put(page, &cells, true, number(page, mark->value));
+        put(page, &cells, false, number(page, mark->value));
         if (whose) put(page, &cells, false, cli_sketch_whose(s, mark));
         put(page, &cells, false, mark->name);
     }
@@ -458,6 +460,9 @@ static void put_about(struct page *page)
     for (int i = 0; items && i < s->head->model_count; i++)
         items[i] = s->head->models[i].path;
     if (items) ig_report_list(page->report, items, s->head->model_count);
+    ig_report_fold_open(page->report, "The recipe");
+    ig_report_code(page->report, s->head->recipe);
+    ig_report_fold_close(page->report);
     page->failed = page->failed || line.failed;
     ig_buf_release(&line);
     free(items);
@@ -473,7 +478,8 @@ static void put_sections(struct page *page)
     ig_report_heading(r, 2, "What stands out");
     for (int list = 0; list < IG_SKETCH_LISTS; list++)
         put_marks(page, (enum ig_sketch_list)list);
-    if (s->input_count && !s->outside) ig_report_paragraph(r, "No share lies below 0 or above 1.");
+    if (s->input_count && !s->outside && !s->all.center.count)
+        ig_report_paragraph(r, "No share lies below 0 or above 1.");
     if (s->input_count) ig_report_heading(r, 2, "Shares by layer and module");
     put_share_maps(page);
     put_outside(page);

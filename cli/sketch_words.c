@@ -73,7 +73,12 @@ void cli_sketch_words(const struct ig_sketch_summary *s, const struct ig_sketch_
     double first = ig_sketch_mean(&p->measure[IG_SKETCH_FIRST]);
     double energy = ig_sketch_mean(&p->measure[IG_SKETCH_ENERGY]);
     if (p->copied == p->tensors) {
-        ig_buf_text(out, "Copied from one model, not merged.");
+        for (int i = 0; i < s->input_count; i++)
+            if (ig_sketch_mean(&p->share[i]) == 1) {
+                ig_buf_printf(out, "Copied from %s, not merged.", s->inputs[i]);
+                return;
+            }
+        ig_buf_text(out, "Copied, not merged.");
         return;
     }
     if (p->tensors > 1) ig_buf_printf(out, "Means of %lld tensors. ", (long long)p->tensors);

@@ -25,6 +25,8 @@ IG_MUST_CHECK bool ig_report_text(struct ig_report *report, struct ig_buf *out, 
 void ig_report_heading(struct ig_report *report, int level, const char *text);
 void ig_report_paragraph(struct ig_report *report, const char *text);
 void ig_report_list(struct ig_report *report, const char *const *items, int count);
+/* Lines and spaces as they are. */
+void ig_report_code(struct ig_report *report, const char *text);
 /* What follows, until close, is folded behind a line. */
 void ig_report_fold_open(struct ig_report *report, const char *summary);
 void ig_report_fold_close(struct ig_report *report);

@@ -242,25 +242,39 @@ static bool name_inputs(struct sums *sums, int count, struct ig_err *err)
     return names || ig_err_nomem(err);
 }
 
-/* How many shares most lines have. */
+/* A copied tensor is all of one model. */
+static void share_copied(const struct ig_sketch_summary *s, struct ig_sketch_line *line)
+{
+    if (!line->copied.len || line->inputs || s->input_count != s->head->model_count) return;
+    for (int i = 0; i < s->input_count; i++) {
+        if (!ig_slice_is(line->copied, s->head->models[i].path)) continue;
+        memset(line->c, 0, sizeof line->c);
+        line->c[i] = 1;
+        line->inputs = s->input_count;
+    }
+}
+
+/* How many shares most lines have; where all tensors are copied, as many as there are models. */
 static bool count_inputs(struct sums *sums, const char *path, struct ig_err *err)
 {
     int64_t seen[IG_SKETCH_INPUTS_MAX + 1] = {0};
     struct ig_sketch_line line;
     struct ig_sketch *sketch;
-    bool more = true;
-    int best = 0;
+    bool more = true, copied = false;
+    int best = 0, models = sums->s.head->model_count;
     if (!ig_sketch_open(path, &sketch, err)) return false;
     bool ok = ig_sketch_next(sketch, &line, &more, err);
     while (ok && more) {
         seen[line.inputs]++;
+        copied = copied || line.copied.len;
         ok = ig_sketch_next(sketch, &line, &more, err);
     }
     ig_sketch_close(sketch);
     for (int i = 1; i <= IG_SKETCH_INPUTS_MAX; i++)
         if (seen[i] >= seen[best ? best : i]) best = i;
     if (!ok) return false;
-    return name_inputs(sums, seen[best] && best ? best : 0, err);
+    if (!seen[best] || !best) best = copied ? models : 0;
+    return name_inputs(sums, best, err);
 }
 
 /* ---- the end ---- */
@@ -352,6 +366,7 @@ static bool read_all(struct sums *sums, const struct ig_watch *watch, struct ig_
         bool other = line.inputs > 0 && line.inputs != s->input_count;
         s->other_inputs += other;
         s->not_finite += !line.finite;
+        share_copied(s, &line);
         if (other) line.inputs = 0;
         ok = add_to_cell(sums, &line, err) && mark_line(sums, &line, err) &&
              ig_sketch_next(sums->sketch, &line, &more, err);

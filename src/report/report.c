@@ -177,6 +177,11 @@ void ig_report_list(struct ig_report *report, const char *const *items, int coun
     if (count) ig_buf_text(&report->body, "</ul>\n");
 }
 
+void ig_report_code(struct ig_report *report, const char *text)
+{
+    element(&report->body, "<pre>", text, "</pre>\n");
+}
+
 void ig_report_fold_open(struct ig_report *report, const char *summary)
 {
     element(&report->body, "<details class=\"fold\"><summary>", summary, "</summary>\n");

@@ -34,8 +34,9 @@ static void put_number(struct ig_buf *out, double value, int decimals)
     char text[32];
     snprintf(text, sizeof text, "%.*f", decimals, value);
     const char *digits = text + (*text == '-');
+    bool is_zero = strspn(digits, "0.") == strlen(digits);
     if (digits[0] == '0' && digits[1] == '.') digits++;
-    ig_buf_text(out, *text == '-' ? "\xE2\x88\x92" : "");
+    ig_buf_text(out, *text == '-' && !is_zero ? "\xE2\x88\x92" : "");
     ig_buf_text(out, digits);
 }
 

@@ -18,7 +18,7 @@ const char *const report__style[] = {
     "h2{font-size:1.25rem;margin:2.75rem 0 .5rem;padding-top:1.25rem;border-top:1px solid var(--edge)}\n"
     "h3{font-size:1.05rem;margin:1.75rem 0 .25rem}\n"
     "p,ul{max-width:46rem;margin:.5rem 0;overflow-wrap:anywhere}\n"
-    "ul{padding-left:1.25rem}\n"
+    "ul{padding-left:1.25rem}pre{font-size:.85rem;overflow-x:auto}\n"
     ":focus-visible{outline:2px solid var(--focus);outline-offset:2px;border-radius:4px}\n"
     ".wide{overflow-x:auto;margin:0 0 1rem}.caption{margin:1.25rem 0 0;max-width:none}\n"
     "table{border-collapse:collapse;font-size:.9rem;min-width:100%}\n"
@@ -79,7 +79,7 @@ const char *const report__style[] = {
     "text-overflow:ellipsis;vertical-align:bottom}\n"
     ".tag.right{color:var(--good);border-color:currentColor}\n"
     , /* maps and lines */
-    ".maps{display:flex;flex-wrap:wrap;gap:1.25rem 2.25rem}.maps figure{margin:0;max-width:100%}\n"
+    ".maps{display:flex;flex-wrap:wrap;gap:1.25rem 2.25rem}.maps figure{margin:0;width:min-content;min-width:min(17rem,100%);max-width:100%}\n"
     ".maps figcaption{padding-bottom:.25rem}.maps figcaption b{color:var(--ink);display:block}\n"
     ".heat{width:auto;min-width:0;font-size:.75rem}.heat th,.heat td{padding:0;border:0}\n"
     ".heat thead th{height:11.5rem;vertical-align:bottom;font-weight:400}\n"

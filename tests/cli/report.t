@@ -49,6 +49,20 @@ Methods note different things; what one lacks has no column.
   model.layers.0.mlp.gate_proj.weight     1.500  anvil
   and 39 more
 
+What is copied is all of one model.
+
+  $ printf 'merge_method: passthrough\nslices:\n- sources: [{model: fx/models/anvil, layer_range: [0, 3]}]\n- sources: [{model: fx/models/lantern, layer_range: [1, 4]}]\n' > s.yaml
+  $ ingot merge s.yaml stack -q > log; ingot report stack | head -n 9
+  passthrough of 2 models, 69 tensors: 0 merged, 69 copied
+  
+  layers         module     tensors  anvil  lantern
+  embedding      embed            1  1.000    0.000
+  first third    attention        8  1.000    0.000
+  first third    mlp              6  1.000    0.000
+  first third    norm             8  1.000    0.000
+  middle third   attention        8  0.500    0.500
+  middle third   mlp              6  0.500    0.500
+
 Names are foreign: on a terminal and in a page they cannot do anything.
 
   $ mkdir evil; printf '{"ingot":"1","method":"<b>m\\u001b[31m","recipe":"","models":[{"model":"/<script>alert(1)</script>","identity":"1"}],"tensors":1}\n{"tensor":"<img src=x>\\u001b[2J","shape":[1],"role":"mlp","layer":0,"c":[2]}\n' > evil/sketchbook.jsonl

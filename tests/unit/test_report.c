@@ -52,6 +52,7 @@ static void fill(struct ig_report *r, const char *text)
                                         IG_REPORT_GOOD, slice, &choice, 1};
     ig_report_heading(r, 2, text);
     ig_report_paragraph(r, text);
+    ig_report_code(r, text);
     ig_report_list(r, &text, 1);
     ig_report_fold_open(r, text);
     ig_report_fold_close(r);

@@ -162,7 +162,9 @@ static void experts_share_a_cell(void **state)
     assert_string_equal(cell->name, "model.layers.0.mlp.experts.17.up_proj.weight");
     assert_true(ig_sketch_mean(&cell->pool.measure[IG_SKETCH_APART]) == 0.625);
     assert_true(cell->pool.share[0].high == 1.5 && cell->pool.share[1].low == -0.5);
-    assert_int_equal(cell_of(s, 0, "mlp.experts.*.up_proj.bias")->pool.copied, 1);
+    const struct ig_sketch_pool *copy = &cell_of(s, 0, "mlp.experts.*.up_proj.bias")->pool;
+    assert_int_equal(copy->copied, 1);
+    assert_true(copy->share[0].sum == 1 && copy->share[1].sum == 0);
     assert_int_equal(s->outside, 1);
     assert_string_equal(s->inputs[0], "x#1"); /* two folders of one name */
     assert_int_equal(s->other_inputs, 1);
