@@ -72,6 +72,16 @@ static double now_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static bool open_session(struct talk *talk, struct ig_err *err)
+{
+    int64_t context = talk->options.context, most = talk->options.max_kv;
+    if (most > 0 && most < TALK_MAX_KV_LEAST)
+        return ig_err_set(err, IG_ERR_USAGE, "--max-kv must be 0, or at least %d",
+                          TALK_MAX_KV_LEAST);
+    if (most > 0 && (context == 0 || context > most)) context = most;
+    return ig_session_new(talk->model, context, &talk->session, err);
+}
+
 bool talk_open(const char *model, const struct talk_options *options, bool raw, struct talk *talk,
                struct ig_err *err)
 {
@@ -81,8 +91,7 @@ bool talk_open(const char *model, const struct talk_options *options, bool raw, 
                                          .rope_as_mlx = options->rope == 1};
     bool ok = read_stops(options->stop, talk, err) &&
               ig_model_open_as(model, &how, &talk->model, err) &&
-              ig_tokenizer_open(model, &talk->tokenizer, err) &&
-              ig_session_new(talk->model, options->context, &talk->session, err) &&
+              ig_tokenizer_open(model, &talk->tokenizer, err) && open_session(talk, err) &&
               find_spared(talk, err);
     if (ok && !raw) {
         if (!ig_template_exists(model))
@@ -179,16 +188,32 @@ static size_t common_prefix(const struct talk *talk, const struct ig_ids *before
     return n == talk->ids.count && n ? n - 1 : n; /* at least one token has to be fed */
 }
 
+/* With --max-kv a session that is full, or a prompt that fills it, is cut to its first tokens and
+ * as many of the last as half of it takes. The former are what attention rests on (Xiao et al.,
+ * "Efficient streaming language models with attention sinks", 2023). */
+static bool is_long(const struct talk *talk, size_t count)
+{
+    size_t context = (size_t)ig_session_context(talk->session);
+    return talk->options.max_kv > 0 && count > context - context / 4;
+}
+
 /* Makes the session hold as much of the prompt as it does already, and reads most of the rest,
  * which Ctrl-C may cut short. kept: tokens that it holds then. */
 static bool read_prompt(struct talk *talk, const struct ig_ids *before, size_t *kept,
                         struct ig_err *err)
 {
     size_t held = common_prefix(talk, before, (size_t)ig_session_length(talk->session));
+    size_t context = (size_t)ig_session_context(talk->session);
+    if (talk->forgot && held > TALK_KEPT) held = TALK_KEPT;
+    talk->forgot = is_long(talk, talk->ids.count);
+    if (talk->forgot && held > TALK_KEPT) held = TALK_KEPT;
+    if (!talk->forgot && talk->ids.count > context)
+        return ig_err_set(err, IG_ERR_DATA, "the prompt has %zu tokens, the context is %zu",
+                          talk->ids.count, context);
     held = (size_t)ig_session_trim(talk->session, (int64_t)held);
     double start = now_seconds();
     talk->reused = held;
-    for (; talk->ids.count - held > PROMPT_PIECE; held += PROMPT_PIECE) {
+    for (; !talk->forgot && talk->ids.count - held > PROMPT_PIECE; held += PROMPT_PIECE) {
         if (cli_interrupted()) return ig_err_set(err, IG_ERR_CANCELLED, "stopped");
         if (!ig_session_feed(talk->session, talk->ids.items + held, PROMPT_PIECE, err))
             return false;
@@ -216,28 +241,61 @@ static struct ig_sampling sampling(const struct talk *talk)
                                 .seed = (uint64_t)o->seed};
 }
 
+/* A copy of the ids that the session, which holds `kept` of them, still has to read. */
+static int32_t *to_read(struct talk *talk, size_t kept, size_t *count)
+{
+    const struct ig_ids *ids = &talk->ids;
+    size_t first = kept, tail = kept;
+    if (talk->forgot) {
+        kept = (size_t)ig_session_trim(talk->session, TALK_KEPT);
+        first = TALK_KEPT;
+        tail = ids->count - (size_t)ig_session_context(talk->session) / 2;
+    }
+    *count = first - kept + ids->count - tail;
+    int32_t *fed = malloc(*count * sizeof(*fed));
+    if (!fed) return NULL;
+    memcpy(fed, ids->items + kept, (first - kept) * sizeof(*fed));
+    memcpy(fed + (first - kept), ids->items + tail, (ids->count - tail) * sizeof(*fed));
+    return fed;
+}
+
+/* Whether there is more to say, and only room was missing. */
+static bool goes_on(struct talk *talk)
+{
+    if (talk->options.max_kv == 0 || talk->report.stopped || talk->cut.stopped ||
+        talk->stream_err.code != IG_OK || cli_interrupted())
+        return false;
+    talk->forgot = true;
+    return talk->report.tokens < talk->options.tokens_max;
+}
+
 /* Samples after the prompt, of which the session holds `kept` tokens. */
 static bool sample_reply(struct talk *talk, size_t kept, struct ig_err *err)
 {
-    size_t count = talk->ids.count - kept;
-    int32_t *fed = malloc(count * sizeof(*fed)); /* ids grows while it is fed */
-    if (!fed) return ig_err_nomem(err);
-    memcpy(fed, talk->ids.items + kept, count * sizeof(*fed));
     struct ig_generate_job job = {
-        .prompt = fed,
-        .prompt_count = count,
-        .tokens_max = talk->options.tokens_max,
         .sampling = sampling(talk),
         .on_token = on_token,
         .top_count = talk->top_count,
         .on_top = on_top,
         .user = talk,
     };
+    struct ig_generate_report sum = {.prompt_seconds = talk->read_seconds}, one = {0};
+    bool ok = true;
     talk->stream_err = (struct ig_err){0};
-    bool ok = ig_generate(talk->session, &job, &talk->report, err);
-    free(fed);
-    talk->report.prompt_tokens = (int64_t)(talk->prompt_count - talk->reused);
-    talk->report.prompt_seconds += talk->read_seconds;
+    talk->report = sum;
+    do {
+        int32_t *fed = to_read(talk, kept, &job.prompt_count); /* ids grow while they are fed */
+        job.prompt = fed;
+        job.tokens_max = talk->options.tokens_max - sum.tokens;
+        ok = fed ? ig_generate(talk->session, &job, &one, err) : ig_err_nomem(err);
+        free(fed);
+        sum.tokens += one.tokens;
+        sum.prompt_seconds += one.prompt_seconds;
+        sum.generation_seconds += one.generation_seconds;
+        sum.stopped = one.stopped;
+        sum.prompt_tokens = (int64_t)(talk->prompt_count - talk->reused);
+        talk->report = sum;
+    } while (ok && goes_on(talk));
     if (ok && talk->stream_err.code != IG_OK) {
         *err = talk->stream_err;
         ok = false;
@@ -303,6 +361,9 @@ bool talk_load(struct talk *talk, const char *path, struct ig_err *err)
 
 bool talk_save(const struct talk *talk, const char *path, struct ig_err *err)
 {
+    if (talk->forgot)
+        return ig_err_set(err, IG_ERR_USAGE,
+                          "the session has forgotten a part (--max-kv), and cannot be kept");
     return ig_session_save(talk->session, talk->ids.items, path, err);
 }
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 struct talk_options {
-    int64_t tokens_max, top_k, seed, threads, context;
+    int64_t tokens_max, top_k, seed, threads, context, max_kv;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     double xtc_probability, xtc_threshold;
     const char *stop;
@@ -34,11 +34,14 @@ extern const char *const talk_ropes[]; /* "as-config", "as-mlx-lm" */
     IG_OPT_FLAG_ON(T, talk.thinking, "thinking", 0, "ask the template for a reply without thinking"), \
     IG_OPT_FLAG(T, talk.exact, "exact", 0, "f32 arithmetic: slower, and the same on every processor up to rounding"), \
     IG_OPT_INT(T, talk.context, "context", 0, "N", "0", 0, 1e9, "tokens to make room for; 0: the model's own"), \
+    IG_OPT_INT(T, talk.max_kv, "max-kv", 0, "N", "0", 0, 1e9, "go on when N tokens are full: without all but the first 4 and the last half"), \
     IG_OPT_CHOICE(T, talk.rope, "rope", 0, talk_ropes, "as-config", "as-mlx-lm: without the scaling that it ignores"), \
     IG_OPT_INT(T, talk.threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core")
 // clang-format on
 
-#define TALK_STOPS_MAX 16
+#define TALK_STOPS_MAX    16
+#define TALK_KEPT         4 /* tokens that --max-kv never forgets, as mlx-lm */
+#define TALK_MAX_KV_LEAST 32
 struct talk {
     struct talk_options options;
     struct ig_model *model;
@@ -55,6 +58,7 @@ struct talk {
     double *logprobs;         /* of the reply's tokens */
     size_t logprob_cap;
     struct ig_buf text; /* the reply */
+    bool forgot;        /* the session does not hold all of ids that it has read */
     bool thinks;        /* the prompt has begun a thought */
     size_t top_count;   /* likeliest tokens to keep for each of the reply's */
     struct ig_choice *tops;

@@ -138,7 +138,7 @@ static bool move_digest(struct transfer *t, uint64_t digest[2], struct ig_err *e
     uint64_t stored[2] = {d.low, d.high};
     if (!move(t, stored, sizeof stored, err)) return false;
     return (stored[0] == d.low && stored[1] == d.high) ||
-           ig_err_set(err, IG_ERR_DATA, "its digest is another: it is damaged");
+           ig_err_set(err, IG_ERR_DATA, "'%s': its digest is another: it is damaged", t->path);
 }
 
 /* ---- writing ---- */
@@ -217,13 +217,12 @@ bool ig_session_load(struct ig_session *session, const char *path, int32_t *toke
         ok = ig_err_nomem(err);
         goto done;
     }
-    ok = move(&t, &head, sizeof head, err) && check_head(session, &head, bytes, err) &&
+    ok = move(&t, &head, sizeof head, err) &&
+         (check_head(session, &head, bytes, err) || ig_err_within(err, "'%s'", path)) &&
          move_all(&t, session, tokens, (int64_t)head.tokens, err) && move_digest(&t, digest, err);
     if (ok) {
         session->length = (int64_t)head.tokens;
         infer__mark(session);
-    } else {
-        ig_err_within(err, "'%s'", path);
     }
 done:
     if (t.fd >= 0) close(t.fd);

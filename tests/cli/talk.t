@@ -79,3 +79,42 @@ A file of prompts gives a line each.
   ingot generate: --xtc-threshold: 0.9 is out of range: 0 to 0.5
   'ingot generate --help' tells more
   [2]
+
+A cache that never fills: more tokens than it has room for, and the first ones as without it. A prompt that is longer is cut.
+
+  $ how="--raw --temp 6 --seed 1 -m 200 --json -q -p"
+  $ ingot generate fx/models/lantern $how 'The mill' > whole; ingot generate fx/models/lantern $how 'The mill' --max-kv 40 > less
+  $ python3 -c 'import json; a, b = (json.load(open(f))["tokens"] for f in ("whole", "less")); print(len(a), len(b), a[:38] == b[:38], a == b)'
+  200 200 True False
+  $ ingot generate fx/models/lantern -q --raw -m 3 --max-kv 40 -p "$(yes 'The mill is large.' | head -n 200)"
+   The mill has
+  $ ingot generate fx/models/lantern -q --raw -m 3 -p "$(yes 'The mill is large.' | head -n 200)"
+  ingot generate: the prompt has 1400 tokens, the context is 512
+  [1]
+  $ ingot generate fx/models/lantern --max-kv 31
+  ingot generate: --max-kv must be 0, or at least 32
+  'ingot generate --help' tells more
+  [2]
+  $ ingot generate fx/models/lantern $how 'The mill' --max-kv 40 --prompt-cache kept
+  ingot generate: the session has forgotten a part (--max-kv), and cannot be kept
+  'ingot generate --help' tells more
+  {"error":{"code":"usage","message":"the session has forgotten a part (--max-kv), and cannot be kept"}}
+  [2]
+  $ ls kept
+  ls: cannot access 'kept': No such file or directory
+  [2]
+
+A session in a file: the second question reads what is new.
+
+  $ ingot generate fx/models/lantern -p 'Who is the miller?' --prompt-cache kept 2>&1 | sed 's/, .*//'
+  The miller is Mira. You find Mira at the mill.
+  prompt: 13 tokens
+  $ ingot generate fx/models/lantern -p 'Who is the smith?' --prompt-cache kept 2>&1 | sed 's/, .*//'
+  The smith is Odo. You find Odo at the forge.
+  prompt: 7 tokens of 13
+  $ ingot generate fx/models/anvil -p 'Who is the smith?' --prompt-cache kept
+  ingot generate: 'kept': it was made by another model
+  [1]
+  $ echo x > kept; ingot generate fx/models/anvil -p 'Who is the smith?' --prompt-cache kept
+  ingot generate: 'kept' ends at byte 2, before byte 48
+  [1]

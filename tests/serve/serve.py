@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -21,9 +22,9 @@ LONG = "The baker sells bread at the market. "
 
 
 class Server:
-    def __init__(self, *options, **env):
+    def __init__(self, *options, model=None, **env):
         kept = {k: v for k, v in os.environ.items() if k != "INGOT_API_KEY"}
-        self.process = subprocess.Popen([PROGRAM, "serve", f"{FIXTURES}/models/lantern", "--port", "0", "-q", "-j", "2",
+        self.process = subprocess.Popen([PROGRAM, "serve", str(model or FIXTURES / "models/lantern"), "--port", "0", "-q", "-j", "2",
                                          *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                         env={**kept, **env})
         self.url = self.process.stdout.readline().strip()
@@ -525,6 +526,23 @@ class Life(unittest.TestCase):
         self.assertEqual(got.returncode, 1)
         self.assertIn("cannot listen", got.stderr)
         server.close()
+
+    def test_thoughts_that_the_template_begins(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for file in (FIXTURES / "models/lantern").iterdir():
+                if file.name != "chat_template.jinja":
+                    os.symlink(file.resolve(), f"{folder}/{file.name}")
+            template = (FIXTURES / "models/lantern/chat_template.jinja").read_text()
+            start = "{{- '<|im_start|>assistant\\n' }}\n    {%- if enable_thinking"
+            self.assertIn(start, template)
+            pathlib.Path(folder, "chat_template.jinja").write_text(template.replace(start, start.replace("\\n' }}", "\\n<think>\\n' }}")))
+            server = Server(model=folder)
+            message = server.chat()["choices"][0]["message"]
+            events = server.events("/v1/chat/completions", {"messages": MILLER})
+            server.close()
+        self.assertEqual(message["content"], "")
+        self.assertGreater(len(message["reasoning_content"]), 5)
+        self.assertEqual("".join(e["choices"][0]["delta"].get("reasoning_content", "") for e in events), message["reasoning_content"])
 
     def test_a_key_from_the_environment(self):
         server = Server(INGOT_API_KEY="hidden")
