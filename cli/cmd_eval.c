@@ -17,7 +17,7 @@ struct args {
     struct ig_opt_list models;
     const char *tasks, *data, *output;
     int style, rope;
-    bool chat, exact;
+    bool chat, plain, exact;
     const char *perplexity, *reference, *until;
     int64_t limit, shots, threads, context;
 };
@@ -33,7 +33,9 @@ static const struct ig_opt options[] = {
     IG_OPT_INT(struct args, limit, "limit", 'l', "N", "0", 0, 1e9, "the first N rows; 0: all"),
     IG_OPT_INT(struct args, shots, "shots", 'n', "N", "-1", -1, 64,
                "examples before the question; -1: as the task says, 0 for the built-in ones"),
-    IG_OPT_FLAG(struct args, chat, "chat-template", 0, "ask through the model's chat template"),
+    IG_OPT_FLAG(struct args, chat, "chat-template", 0,
+                "ask through the model's chat template; the mlx style does, where there is one"),
+    IG_OPT_FLAG(struct args, plain, "no-chat-template", 0, "ask without; the lm-eval style does"),
     IG_OPT_TEXT(struct args, output, "output", 'o', "DIR", NULL,
                 "write lm-evaluation-harness's files there, and a log to go on from after a kill"),
     IG_OPT_CHOICE(struct args, style, "style", 0, styles, "lm-eval", "whose token borders"),
@@ -174,6 +176,13 @@ static bool ask(const struct args *args, const struct ig_watch *watch, struct sc
            ig_eval_tokens_new(asked->set, s->tokenizer, context, &asked->tokens, err);
 }
 
+/* As each program's default, unless said. */
+static bool asks_in_chat(const struct args *args, const char *path)
+{
+    if (args->chat || args->plain) return args->chat;
+    return styles[args->style] == styles[1] && ig_template_exists(path);
+}
+
 static bool open_model(const struct args *args, const char *path, struct scored *s,
                        struct ig_err *err)
 {
@@ -184,7 +193,7 @@ static bool open_model(const struct args *args, const char *path, struct scored 
                           path);
     const struct ig_model_options how = {
         .threads = (int)args->threads, .exact = args->exact, .rope_as_mlx = args->rope == 1};
-    return (!args->chat || ig_template_open(path, false, &s->chat, err)) &&
+    return (!asks_in_chat(args, path) || ig_template_open(path, false, &s->chat, err)) &&
            ig_model_open_as(path, &how, &s->model, err) &&
            ig_tokenizer_open(path, &s->tokenizer, err) &&
            ig_eval_digest_tokenizer(path, s->identity.tokenizer, err);
@@ -270,6 +279,8 @@ static bool run_text(const struct args *args, const struct ig_watch *watch, stru
 static bool run(const void *arguments, const struct ig_watch *watch, struct ig_err *err)
 {
     const struct args *args = arguments;
+    if (args->chat && args->plain)
+        return ig_err_set(err, IG_ERR_USAGE, "--chat-template and --no-chat-template: only one");
     if (args->reference && !args->perplexity)
         return ig_err_set(err, IG_ERR_USAGE, "--kl-to needs --perplexity TEXT");
     if (args->perplexity) /* rank 0's alone */
