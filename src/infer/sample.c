@@ -195,6 +195,7 @@ static int64_t choose(struct heap *h, const struct ig_sampling *how, double log_
                       double *mass)
 {
     int64_t vocab = h->count, kept = 0;
+    double last = 0.0;
     for (int64_t i = 0; i < vocab; i++)
         h->ids[i] = (int32_t)i;
     for (int64_t i = vocab / 2; i-- > 0;)
@@ -205,8 +206,11 @@ static int64_t choose(struct heap *h, const struct ig_sampling *how, double log_
         double logit = (double)h->logits[h->ids[0]];
         if (kept > 0 && logit < least) break;
         if (how->top_k > 0 && kept >= how->top_k) break;
-        if (kept > 0 && how->top_p > 0 && how->top_p < 1 && *mass >= how->top_p) break;
+        /* Of equal ones top-p takes all, as mlx-lm does. */
+        if (kept > 0 && how->top_p > 0 && how->top_p < 1 && *mass >= how->top_p && logit < last)
+            break;
         *mass += exp(logit - log_sum);
+        last = logit;
         pop(h);
         kept++;
     }

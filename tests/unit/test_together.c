@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "check.h"
 #include "ingot/infer.h"
+#include "ingot/json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -316,6 +317,119 @@ static void the_likeliest_are_told(void **state)
     ig_model_close(model);
 }
 
+/* ---- and as mlx-lm has it: tools/golden/sampling_mlx.py ---- */
+
+enum { DRAWS = 3000, LIST_MAX = 64 };
+
+static size_t read_list(const struct ig_json *list, int32_t out[LIST_MAX])
+{
+    int64_t value = 0;
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        assert_true(i < LIST_MAX && ig_json_int(&list->items[i], &value));
+        out[i] = (int32_t)value;
+    }
+    return list ? list->count : 0;
+}
+
+static void read_real(const struct ig_json *row, const char *name, double *out)
+{
+    if (ig_json_get(row, name)) assert_true(ig_json_real(ig_json_get(row, name), out));
+}
+
+static size_t read_biases(const struct ig_json *object, struct ig_bias out[LIST_MAX])
+{
+    double add = 0;
+    for (uint32_t i = 0; object && i < object->count; i++) {
+        assert_true(ig_json_real(&object->items[i], &add));
+        out[i] = (struct ig_bias){atoi(object->items[i].key.ptr), (float)add};
+    }
+    return object ? object->count : 0;
+}
+
+/* What is drawn when what may be drawn is as good as equally likely, is what may be drawn. */
+static void check_kept(struct ig_sampler *sampler, const float *logits, const struct ig_json *row)
+{
+    int32_t want[LIST_MAX], got[LIST_MAX];
+    bool seen[VOCAB] = {false};
+    size_t count = read_list(ig_json_get(row, "kept"), want), drawn = 0;
+    for (int64_t position = 0; position < DRAWS; position++) {
+        float copy[VOCAB];
+        double logprob;
+        memcpy(copy, logits, sizeof copy);
+        seen[ig_sampler_pick(sampler, copy, position, NULL, 0, &logprob)] = true;
+    }
+    for (int32_t i = 0; i < VOCAB; i++)
+        if (seen[i]) got[drawn++] = i;
+    assert_int_equal(drawn, count);
+    assert_memory_equal(got, want, count * sizeof *got);
+}
+
+static void sample_row(struct ig_model *model, const struct ig_json *row)
+{
+    struct ig_err err = {0};
+    struct ig_sampler *sampler;
+    struct ig_sampling how = greedy;
+    struct ig_bias biases[LIST_MAX];
+    float logits[VOCAB], copy[VOCAB];
+    int32_t history[LIST_MAX], spared[LIST_MAX];
+    double value = 0, logprob, want_logprob = 0;
+    int64_t want = -1;
+    how.xtc_threshold = 0.1;
+    read_real(row, "top_p", &how.top_p);
+    read_real(row, "min_p", &how.min_p);
+    read_real(row, "repetition_penalty", &how.repetition_penalty);
+    read_real(row, "presence_penalty", &how.presence_penalty);
+    read_real(row, "frequency_penalty", &how.frequency_penalty);
+    read_real(row, "xtc_probability", &how.xtc_probability);
+    read_real(row, "xtc_threshold", &how.xtc_threshold);
+    read_real(row, "logprob", &want_logprob);
+    if (ig_json_get(row, "top_k")) assert_true(ig_json_int(ig_json_get(row, "top_k"), &how.top_k));
+    assert_true(ig_json_int(ig_json_get(row, "greedy"), &want));
+    how.xtc_spared = spared;
+    how.xtc_spared_count = read_list(ig_json_get(row, "xtc_spared"), spared);
+    how.biases = biases;
+    how.bias_count = read_biases(ig_json_get(row, "logit_bias"), biases);
+    for (int i = 0; i < VOCAB; i++) {
+        assert_true(ig_json_real(&ig_json_get(row, "logits")->items[i], &value));
+        logits[i] = copy[i] = (float)value;
+    }
+    check_ok(ig_sampler_new(model, &how, &sampler, &err), &err);
+    ig_sampler_note(sampler, history, read_list(ig_json_get(row, "history"), history));
+    assert_int_equal(ig_sampler_pick(sampler, copy, 0, NULL, 0, &logprob), want);
+    assert_true(fabs(logprob - want_logprob) < 2e-5);
+    ig_sampler_free(sampler);
+    how.temperature = 1e6;
+    how.repetition_window = 0; /* the draws would be a history; their cases have no other options */
+    bool penalises =
+        how.repetition_penalty != 1 || how.presence_penalty != 0 || how.frequency_penalty != 0;
+    if (penalises) return;
+    check_ok(ig_sampler_new(model, &how, &sampler, &err), &err);
+    check_kept(sampler, logits, row);
+    ig_sampler_free(sampler);
+}
+
+static void samples_are_those_of_mlx(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    struct ig_buf text = {0};
+    struct ig_model *model = open_model("plain");
+    const char *tests = getenv("INGOT_TESTS");
+    char path[4096];
+    int rows = 0;
+    snprintf(path, sizeof path, "%s/golden/infer/sampling.jsonl", tests ? tests : "tests");
+    check_ok(ig_file_read(path, 1 << 20, &text, &err), &err);
+    for (char *line = strtok(text.data, "\n"); line; line = strtok(NULL, "\n"), rows++) {
+        struct ig_json_doc *doc;
+        check_ok(ig_json_doc_new(ig_slice_of(line), &doc, &err), &err);
+        sample_row(model, ig_json_doc_root(doc));
+        ig_json_doc_free(doc);
+    }
+    assert_int_equal(rows, 34);
+    ig_buf_release(&text);
+    ig_model_close(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +439,7 @@ int main(void)
         cmocka_unit_test(penalties_and_biases_act),
         cmocka_unit_test(xtc_leaves_out_the_likeliest),
         cmocka_unit_test(the_likeliest_are_told),
+        cmocka_unit_test(samples_are_those_of_mlx),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
