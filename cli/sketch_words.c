@@ -28,8 +28,8 @@ bool cli_sketch_shows(const struct ig_sketch_summary *s, enum ig_sketch_measure 
 void cli_sketch_headline(const struct ig_sketch_summary *s, struct ig_buf *out)
 {
     long long copied = (long long)s->all.copied, all = (long long)s->all.tensors;
-    ig_buf_printf(out, "%s of %d model%s, %lld tensors", s->head->method, s->head->model_count,
-                  s->head->model_count == 1 ? "" : "s", all);
+    ig_buf_printf(out, "%s of %d model%s, %lld tensor%s", s->head->method, s->head->model_count,
+                  s->head->model_count == 1 ? "" : "s", all, all == 1 ? "" : "s");
     if (copied) ig_buf_printf(out, ": %lld merged, %lld copied", all - copied, copied);
     if (s->quantize) ig_buf_printf(out, "; quantised as %s", s->quantize);
 }

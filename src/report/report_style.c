@@ -113,7 +113,7 @@ const char *const report__style[] = {
     ".row .bar{grid-column:1/3;grid-row:2}.row .value{grid-column:2}.row.axis .bar{grid-row:1}"
     ".row.axis .name{grid-row:2}.row.axis{padding-top:0}"
     ".item>p,.item>ol{margin-left:.8rem;margin-right:.8rem}"
-    "tbody th{max-width:9.5rem}"
+    "tbody th{max-width:9.5rem}th,td{padding:.4rem .5rem}td:not(.n){min-width:6.5rem}"
     ".detail{right:0;left:0;bottom:0;width:auto;border-radius:12px 12px 0 0;max-height:48vh}}\n"
     "@media print{.detail{display:none!important}.filter,#more{display:none}.plot{break-inside:avoid}}\n",
     NULL};

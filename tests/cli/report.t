@@ -67,7 +67,7 @@ Names are foreign: on a terminal and in a page they cannot do anything.
 
   $ mkdir evil; printf '{"ingot":"1","method":"<b>m\\u001b[31m","recipe":"","models":[{"model":"/<script>alert(1)</script>","identity":"1"}],"tensors":1}\n{"tensor":"<img src=x>\\u001b[2J","shape":[1],"role":"mlp","layer":0,"c":[2]}\n' > evil/sketchbook.jsonl
   $ ingot report evil --html evil.html
-  <b>m\x1b[31m of 1 model, 1 tensors
+  <b>m\x1b[31m of 1 model, 1 tensor
   
   layers       module  tensors  script>
   first third  mlp           1    2.000
