@@ -11,7 +11,7 @@ struct args {
     struct cli_common common;
     const char *model, *prompt, *prompts, *system, *cache;
     bool raw;
-    int64_t logprobs;
+    int64_t logprobs, parallel;
     struct talk_options talk;
 };
 
@@ -20,6 +20,8 @@ static const struct ig_opt options[] = {
     IG_OPT_TEXT(struct args, prompt, "prompt", 'p', "TEXT", "hello", "'-' reads it from stdin"),
     IG_OPT_TEXT(struct args, prompts, "prompts", 0, "FILE", NULL,
                 "one a line: text, or JSON {\"prompt\"} or {\"messages\"}; gives a JSON line each"),
+    IG_OPT_INT(struct args, parallel, "parallel", 0, "N", "8", 1, TALK_TOGETHER_MAX,
+               "of --prompts: replies that are written at a time"),
     IG_OPT_TEXT(struct args, system, "system", 0, "TEXT", NULL, "a system message before it"),
     IG_OPT_TEXT(struct args, cache, "prompt-cache", 0, "FILE", NULL,
                 "go on from what it holds of the prompt; keep the session there afterwards"),
@@ -123,23 +125,34 @@ static bool reply(const struct args *args, struct talk *talk, struct ig_slice pr
 
 struct batch {
     const struct args *args;
-    struct talk *talk;
-    int64_t done;
+    struct talk *talks; /* as many as are written at a time */
+    size_t count, begun;
 };
 
 static bool reply_to_object(struct batch *batch, const struct ig_json *line, struct ig_err *err)
 {
     const struct ig_json *messages = ig_json_get(line, "messages");
     struct ig_slice prompt = ig_json_text(ig_json_get(line, "prompt"));
-    if (prompt.ptr) return reply(batch->args, batch->talk, prompt, err);
+    if (prompt.ptr) return reply(batch->args, &batch->talks[batch->begun], prompt, err);
     if (!messages || messages->type != IG_JSON_ARRAY || batch->args->raw)
         return ig_err_set(err, IG_ERR_DATA,
                           batch->args->raw ? "with --raw a line needs a \"prompt\""
                                            : "a line needs a \"prompt\" or \"messages\"");
     struct ig_buf text = {0};
     ig_json_write(&text, messages, 0, false);
-    bool ok = ig_buf_ok(&text, err) && talk_reply(batch->talk, ig_buf_view(&text), err);
+    bool ok =
+        ig_buf_ok(&text, err) && talk_reply(&batch->talks[batch->begun], ig_buf_view(&text), err);
     ig_buf_release(&text);
+    return ok;
+}
+
+static bool write_begun(struct batch *batch, struct ig_err *err)
+{
+    size_t count = batch->begun;
+    batch->begun = 0;
+    bool ok = !batch->talks[0].deferred || talk_together(batch->talks, count, err);
+    for (size_t i = 0; ok && i < count; i++)
+        ok = print_json(&batch->talks[i], err);
     return ok;
 }
 
@@ -153,16 +166,32 @@ static bool reply_to_line(void *user, struct ig_slice line, struct ig_err *err)
         ok = ig_json_doc_new(line, &doc, err) && reply_to_object(batch, ig_json_doc_root(doc), err);
         ig_json_doc_free(doc);
     } else {
-        ok = reply(batch->args, batch->talk, line, err);
+        ok = reply(batch->args, &batch->talks[batch->begun], line, err);
     }
-    batch->done++;
-    return ok && print_json(batch->talk, err);
+    batch->begun += ok;
+    return ok && (batch->begun < batch->count || write_begun(batch, err));
 }
 
 static bool reply_to_file(const struct args *args, struct talk *talk, struct ig_err *err)
 {
-    struct batch batch = {.args = args, .talk = talk};
-    return cli_each_text_line(args->prompts, reply_to_line, &batch, err);
+    bool alone = args->cache || args->talk.max_kv > 0; /* those are about one session */
+    struct batch batch = {.args = args, .count = alone ? 1 : (size_t)args->parallel};
+    bool ok = true;
+    batch.talks = calloc(batch.count, sizeof *batch.talks);
+    if (!batch.talks) return ig_err_nomem(err);
+    talk->deferred = !alone;
+    for (size_t i = 1; ok && i < batch.count; i++)
+        ok = talk_fork(talk, &batch.talks[i], err);
+    batch.talks[0] = *talk;
+    struct ig_err ignored;
+    ok = ok && cli_each_text_line(args->prompts, reply_to_line, &batch, err);
+    if (ok || err->code != IG_ERR_CANCELLED) /* the lines before a wrong one are answered */
+        ok = write_begun(&batch, ok ? err : &ignored) && ok;
+    *talk = batch.talks[0];
+    for (size_t i = 1; i < batch.count; i++)
+        if (batch.talks[i].session) talk_close(&batch.talks[i]);
+    free(batch.talks);
+    return ok;
 }
 
 static bool run(const void *arguments, const struct ig_watch *watch, struct ig_err *err)

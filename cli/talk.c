@@ -104,16 +104,38 @@ bool talk_open(const char *model, const struct talk_options *options, bool raw, 
     return ok;
 }
 
-void talk_close(struct talk *talk)
+static void close_shared(struct talk *talk)
 {
-    ig_stream_free(talk->stream);
-    ig_session_free(talk->session);
     ig_template_close(talk->tmpl);
     ig_tokenizer_close(talk->tokenizer);
     ig_model_close(talk->model);
     ig_json_doc_free(talk->stop_doc);
-    ig_reply_text_release(&talk->cut);
     ig_ids_release(&talk->spared);
+}
+
+bool talk_fork(struct talk *from, struct talk *out, struct ig_err *err)
+{
+    *out = (struct talk){.options = from->options,
+                         .model = from->model,
+                         .tokenizer = from->tokenizer,
+                         .tmpl = from->tmpl,
+                         .spared = from->spared,
+                         .cut = {.plain = true, .stop_count = from->cut.stop_count},
+                         .top_count = from->top_count,
+                         .deferred = from->deferred,
+                         .forked = true};
+    memcpy(out->stops, from->stops, sizeof out->stops);
+    return ig_session_new_beside(from->session, ig_session_context(from->session), &out->session,
+                                 err);
+}
+
+void talk_close(struct talk *talk)
+{
+    ig_stream_free(talk->stream);
+    ig_session_free(talk->session);
+    ig_ids_release(&talk->held);
+    if (!talk->forked) close_shared(talk);
+    ig_reply_text_release(&talk->cut);
     ig_ids_release(&talk->ids);
     ig_buf_release(&talk->text);
     free(talk->logprobs);
@@ -179,6 +201,12 @@ static bool on_token(void *user, int32_t token, double logprob)
     return ok && !talk->cut.stopped && !cli_interrupted();
 }
 
+bool talk_hear(struct talk *talk, int32_t token, double logprob, const struct ig_choice *top)
+{
+    if (talk->top_count > 0) on_top(talk, top);
+    return on_token(talk, token, logprob);
+}
+
 /* How many of the first tokens of ids the session holds. */
 static size_t common_prefix(const struct talk *talk, const struct ig_ids *before, size_t held)
 {
@@ -197,19 +225,24 @@ static bool is_long(const struct talk *talk, size_t count)
     return talk->options.max_kv > 0 && count > context - context / 4;
 }
 
+static bool check_length(const struct talk *talk, struct ig_err *err)
+{
+    long long context = ig_session_context(talk->session);
+    return (long long)talk->ids.count <= context ||
+           ig_err_set(err, IG_ERR_DATA, "the prompt has %zu tokens, the context is %lld",
+                      talk->ids.count, context);
+}
+
 /* Makes the session hold as much of the prompt as it does already, and reads most of the rest,
  * which Ctrl-C may cut short. kept: tokens that it holds then. */
 static bool read_prompt(struct talk *talk, const struct ig_ids *before, size_t *kept,
                         struct ig_err *err)
 {
     size_t held = common_prefix(talk, before, (size_t)ig_session_length(talk->session));
-    size_t context = (size_t)ig_session_context(talk->session);
     if (talk->forgot && held > TALK_KEPT) held = TALK_KEPT;
     talk->forgot = is_long(talk, talk->ids.count);
     if (talk->forgot && held > TALK_KEPT) held = TALK_KEPT;
-    if (!talk->forgot && talk->ids.count > context)
-        return ig_err_set(err, IG_ERR_DATA, "the prompt has %zu tokens, the context is %zu",
-                          talk->ids.count, context);
+    if (!talk->forgot && !check_length(talk, err)) return false;
     held = (size_t)ig_session_trim(talk->session, (int64_t)held);
     double start = now_seconds();
     talk->reused = held;
@@ -223,7 +256,7 @@ static bool read_prompt(struct talk *talk, const struct ig_ids *before, size_t *
     return true;
 }
 
-static struct ig_sampling sampling(const struct talk *talk)
+struct ig_sampling talk_sampling(const struct talk *talk)
 {
     const struct talk_options *o = &talk->options;
     return (struct ig_sampling){.temperature = o->temperature,
@@ -273,7 +306,7 @@ static bool goes_on(struct talk *talk)
 static bool sample_reply(struct talk *talk, size_t kept, struct ig_err *err)
 {
     struct ig_generate_job job = {
-        .sampling = sampling(talk),
+        .sampling = talk_sampling(talk),
         .on_token = on_token,
         .top_count = talk->top_count,
         .on_top = on_top,
@@ -315,11 +348,22 @@ static void begin_reply(struct talk *talk)
     talk->stream = NULL;
 }
 
+bool talk_end(struct talk *talk, struct ig_err *err)
+{
+    struct ig_buf rest = {0};
+    bool ok = ig_stream_flush(talk->stream, &rest, err) && ig_buf_ok(&rest, err);
+    if (ok) {
+        take_text(talk, ig_buf_view(&rest), true);
+        ok = ig_buf_ok(&talk->text, err);
+    }
+    ig_buf_release(&rest);
+    return ok;
+}
+
 static bool generate(struct talk *talk, struct ig_slice prompt, bool add_special,
                      struct ig_err *err)
 {
     struct ig_ids before = talk->ids;
-    struct ig_buf rest = {0};
     bool ok = false;
     size_t kept = 0;
     talk->ids = (struct ig_ids){0};
@@ -330,15 +374,14 @@ static bool generate(struct talk *talk, struct ig_slice prompt, bool add_special
     }
     begin_reply(talk);
     if (!ig_stream_new(talk->tokenizer, true, &talk->stream, err)) goto done;
-    if (!read_prompt(talk, &before, &kept, err)) goto done;
-    ok = sample_reply(talk, kept, err);
-    if (ok) ok = ig_stream_flush(talk->stream, &rest, err) && ig_buf_ok(&rest, err);
-    if (ok) {
-        take_text(talk, ig_buf_view(&rest), true);
-        ok = ig_buf_ok(&talk->text, err);
+    if (talk->deferred) {
+        ig_ids_release(&talk->held);
+        talk->held = before;
+        return check_length(talk, err);
     }
+    ok = read_prompt(talk, &before, &kept, err) && sample_reply(talk, kept, err) &&
+         talk_end(talk, err);
 done:
-    ig_buf_release(&rest);
     ig_ids_release(&before);
     return ok;
 }

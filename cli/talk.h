@@ -42,6 +42,7 @@ extern const char *const talk_ropes[]; /* "as-config", "as-mlx-lm" */
 #define TALK_STOPS_MAX    16
 #define TALK_KEPT         4 /* tokens that --max-kv never forgets, as mlx-lm */
 #define TALK_MAX_KV_LEAST 32
+#define TALK_TOGETHER_MAX 64
 struct talk {
     struct talk_options options;
     struct ig_model *model;
@@ -58,6 +59,9 @@ struct talk {
     double *logprobs;         /* of the reply's tokens */
     size_t logprob_cap;
     struct ig_buf text; /* the reply */
+    bool forked;        /* all but the session is another's */
+    bool deferred;      /* replies are begun only: talk_together writes them */
+    struct ig_ids held; /* deferred: what the session had read before */
     bool forgot;        /* the session does not hold all of ids that it has read */
     bool thinks;        /* the prompt has begun a thought */
     size_t top_count;   /* likeliest tokens to keep for each of the reply's */
@@ -85,6 +89,16 @@ IG_MUST_CHECK bool talk_continue(struct talk *talk, struct ig_slice prompt, stru
 /* Appends one message object to an array under construction: "[{..}" without the closing bracket.
  */
 void talk_message(struct ig_buf *messages, const char *role, struct ig_slice content);
+/* Another talk with the same model, tokenizer and template, and a session of its own; closed before
+ * `from`. */
+IG_MUST_CHECK bool talk_fork(struct talk *from, struct talk *out, struct ig_err *err);
+/* Writes the replies that count talks have begun, a token of each in one pass over the weights. */
+IG_MUST_CHECK bool talk_together(struct talk *talks, size_t count, struct ig_err *err);
+/* For talk_together: what happens to a token, and how tokens are sampled. False: no more. */
+bool talk_hear(struct talk *talk, int32_t token, double logprob, const struct ig_choice *top);
+struct ig_sampling talk_sampling(const struct talk *talk);
+/* The end of the text, once there are no more tokens. */
+IG_MUST_CHECK bool talk_end(struct talk *talk, struct ig_err *err);
 /* Why the reply ended: "stop" or "length". */
 const char *talk_finish(const struct talk *talk);
 /* "prompt 12 tokens, 345.6 tokens/s; ..." on stderr. */

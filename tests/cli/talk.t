@@ -118,3 +118,13 @@ A session in a file: the second question reads what is new.
   $ echo x > kept; ingot generate fx/models/anvil -p 'Who is the smith?' --prompt-cache kept
   ingot generate: 'kept' ends at byte 2, before byte 48
   [1]
+
+As many prompts at a time as one likes.
+
+  $ for who in miller smith baker ferryman tailor; do echo "Who is the $who?"; done > many
+  $ text='import json, sys; [print(json.loads(l)["text"]) for l in sys.stdin]'
+  $ for n in 1 2 64; do ingot generate fx/models/lantern --prompts many --parallel $n --temp 2 --seed 4 | python3 -c "$text" | cksum; done | uniq | wc -l
+  1
+  $ printf 'Who is the miller?\n{}\nWho is the smith?\n' | ingot generate fx/models/lantern --prompts - -m 2 | python3 -c "$text"
+  ingot generate: '-', line 2: a line needs a "prompt" or "messages"
+  The miller
