@@ -28,7 +28,7 @@ static void make_alphabet(int16_t byte_of[ALPHABET_END])
 static bool translate(const int16_t byte_of[ALPHABET_END], struct ig_slice text, char *out,
                       size_t *len)
 {
-    const char *p = text.ptr, *end = text.ptr + text.len;
+    const char *p = text.ptr, *end = text.len ? p + text.len : p;
     *len = 0;
     for (int length = 1; p < end; p += length) {
         uint32_t code = (unsigned char)*p;

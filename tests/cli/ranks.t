@@ -15,8 +15,8 @@ A rank that is killed ends the run; it goes on with another number of ranks.
 Evaluation shares the items; the files are those of one process but for the time, and a killed rank loses nothing.
 
   $ files() { (cd "$1" && for f in */samples_*; do echo "${f%%_2*}"; cat "$f"; done; ls */ | grep log) | sha256sum; }
-  $ if has; then ingot eval fx/models/anvil -q -t mini -l 30 -o one > log; ranks 3 eval fx/models/anvil -q -t mini -l 30 -o many > got 2>&1 || cat got; cmp log got; files one > want; files many | cmp - want; fi
-  $ if has; then (ranks 4 eval fx/models/anvil -q -t mini -l 60 -o cut > log 2>&1; true) & sleep 0.8; pkill -9 -n -f 'ingot eval fx/models/anvil -q -t mini -l 60 -o cut' > log 2>&1; wait; rm -f cut/*/samples* cut/*/results*; ranks 2 eval fx/models/anvil -q -t mini -l 60 -o cut > got 2>&1 || cat got; ingot eval fx/models/anvil -q -t mini -l 60 -o whole > log; cmp log got; files whole > want; files cut | cmp - want; fi
+  $ if has; then ingot eval fx/models/anvil -q -t mini -l 30 -o one > log; ranks 3 eval fx/models/anvil -q -t mini -l 30 -o many > got 2> err || cat err; cmp log got; files one > want; files many | cmp - want; fi
+  $ if has; then (ranks 4 eval fx/models/anvil -q -t mini -l 60 -o cut > log 2>&1; true) & sleep 0.8; pkill -9 -n -f 'ingot eval fx/models/anvil -q -t mini -l 60 -o cut' > log 2>&1; wait; rm -f cut/*/samples* cut/*/results*; ranks 2 eval fx/models/anvil -q -t mini -l 60 -o cut > got 2> err || cat err; ingot eval fx/models/anvil -q -t mini -l 60 -o whole > log; cmp log got; files whole > want; files cut | cmp - want; fi
 
 Only the first rank prints; another command is the first rank's alone.
 
