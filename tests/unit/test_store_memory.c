@@ -4,45 +4,7 @@
  * name. The linker wraps the allocators (tests/unit/meson.build). */
 #include "ingot/store.h"
 #include "scratch.h"
-
-/* The count of allocations that still succeed; negative: all do. */
-static long budget = -1;
-static long taken;
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void *__real_aligned_alloc(size_t align, size_t bytes);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-void *__wrap_aligned_alloc(size_t align, size_t bytes);
-
-static bool refuse(void)
-{
-    taken++;
-    return budget >= 0 && taken > budget;
-}
-
-void *__wrap_malloc(size_t bytes)
-{
-    return refuse() ? NULL : __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes)
-{
-    return refuse() ? NULL : __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *old, size_t bytes)
-{
-    return refuse() ? NULL : __real_realloc(old, bytes);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t bytes)
-{
-    return refuse() ? NULL : __real_aligned_alloc(align, bytes);
-}
+#include "starve.h"
 
 static bool write_model(struct ig_err *err)
 {
