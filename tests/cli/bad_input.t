@@ -61,7 +61,7 @@ Talking to models: what cannot work says so.
   $ ingot generate fx/models/anvil --prompt hello --context 8 --raw --max-tokens 4 -q
    up the sail.
   $ ingot generate fx/models/anvil --prompt "one two three four five six seven eight nine ten eleven twelve" --context 8 --raw
-  ingot generate: the prompt has 21 tokens, the session's context is 8
+  ingot generate: the prompt has 21 tokens, the context is 8
   [1]
   $ mkdir plain && cp fx/models/anvil/* plain && chmod u+w plain/* && rm plain/chat_template.jinja plain/tokenizer_config.json && ingot generate plain -q
   ingot generate: 'plain' has no chat template; --raw takes the prompt as it is
