@@ -2,7 +2,7 @@
  * fuzz_sketch — any lines, as a sketchbook: refused, or lengths and shares of energy are such. */
 #include "base/check.h"
 #include "fuzz_target.h"
-#include "merge/sketch_line.h"
+#include "merge/sketch/sketch_line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -2,7 +2,7 @@
  * check — the report before a byte is written: what the models are, what of them does not go
  * together, and which parameter reaches which tensors. The plan has refused what cannot be done;
  * here is what can be done and may be a mistake. */
-#include "merge/tokens.h"
+#include "merge/vocabulary/tokens.h"
 
 #include "base/digest.h"
 #include "base/file.h"

@@ -2,7 +2,7 @@
  * masks — each instruction set gives the bits of ref for every length; ref does what masks.h says.
  */
 #include "check.h"
-#include "merge/random.h"
+#include "merge/methods/random.h"
 #include "tensor/kernels/masks.h"
 
 #include <math.h>

@@ -8,7 +8,7 @@
  *     floor(share (n - 1)), exactly: cut.h
  *
  * exp and ln are our own, in f64: a library's last digit differs from machine to machine. */
-#include "merge/cut.h"
+#include "merge/methods/cut.h"
 
 #include <math.h>
 

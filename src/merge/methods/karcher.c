@@ -7,8 +7,8 @@
  *     T = sum a th_i / sin th_i (u_i - cos th_i m), th_i the angle to u_i; |T| < tol: done
  *     m = cos |T| m + sin |T| T / |T|, normalised
  *     out = m times the mean of all norms, zero ones included */
-#include "merge/algebra.h"
-#include "merge/span.h"
+#include "merge/methods/algebra.h"
+#include "merge/methods/span.h"
 
 #include <math.h>
 

@@ -6,7 +6,7 @@
  *     t = N c / (1 + (N - 1) c), 0 where the divisor is;  out = base + t mean(d_i)
  *
  * of the whole tensor, or with filter_wise of each row. */
-#include "merge/span.h"
+#include "merge/methods/span.h"
 
 #include <math.h>
 

@@ -9,8 +9,8 @@
  *
  * m is itself the weighted sum, so that r is 0 but for rounding: the output is m, scaled. It is
  * computed all the same, in f64 on the Gram matrix. */
-#include "merge/algebra.h"
-#include "merge/span.h"
+#include "merge/methods/algebra.h"
+#include "merge/methods/span.h"
 
 #include <math.h>
 

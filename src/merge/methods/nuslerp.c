@@ -8,7 +8,7 @@
  * a and b are the whole tensors (nuslerp_flatten), their rows (the last dimension), or with
  * nuslerp_row_wise their columns (all but the first dimension fixed). Columns are summed in a fixed
  * number of parts of consecutive rows, so that memory does not grow with the rows. */
-#include "merge/span.h"
+#include "merge/methods/span.h"
 
 #include <math.h>
 

@@ -8,7 +8,7 @@
  *     out = base + sum w_i d_i / max(sum w_i, 1e-6), over what is left at each element
  *
  * The variance's rank comes from cut.h; equal variances at it are taken by index. */
-#include "merge/cut.h"
+#include "merge/methods/cut.h"
 
 #include <math.h>
 

@@ -8,7 +8,7 @@
  * a is the base (t = 0). Norms up to 1e-8 count as 1. */
 #include "merge/method.h"
 
-#include "merge/algebra.h"
+#include "merge/methods/algebra.h"
 
 #include <math.h>
 

@@ -9,7 +9,7 @@
  *                  rank by magnitude in its row of n (the last dimension) */
 #include "merge/methods/task.h"
 
-#include "merge/random.h"
+#include "merge/methods/random.h"
 
 #define RADIX       256
 #define DIGITS      4

@@ -2,7 +2,7 @@
  * task — what task.c (the rounds, the output) and task_options.c (the eight methods' tables) share.
  */
 #pragma once
-#include "merge/cut.h"
+#include "merge/methods/cut.h"
 
 enum task_sparsify { TASK_WHOLE, TASK_LARGEST, TASK_MIDDLE, TASK_RANDOM, TASK_RANKED };
 

@@ -3,7 +3,7 @@
  *
  * The subtle thing is cancellation: the points u_k are kept relative to u_1 (struct yoyo_state's
  * h), so that what finetunes of one base differ by keeps its digits. */
-#include "merge/algebra.h"
+#include "merge/methods/algebra.h"
 #include "merge/methods/yoyo.h"
 
 #include <math.h>

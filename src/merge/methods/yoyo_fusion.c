@@ -11,8 +11,8 @@
  * Everything but the output is a function of inner products: with an anchor or a geometric median
  * of the K x K Gram matrix of {x_1, x_2 - x_1, ...}; a coordinate-wise median costs one more round,
  * the Gram matrix of {m, R_1 .. R_K}. That part is yoyo_algebra.c. */
+#include "merge/methods/polar.h"
 #include "merge/methods/yoyo.h"
-#include "merge/polar.h"
 
 #include <ctype.h>
 #include <stdlib.h>

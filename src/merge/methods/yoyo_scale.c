@@ -8,8 +8,8 @@
  * The products between different models are what they agree on; a model's product with itself has
  * its own noise in it, so that b leaves it out. Model Stock is the case of equal norms and angles.
  */
-#include "merge/algebra.h"
-#include "merge/span.h"
+#include "merge/methods/algebra.h"
+#include "merge/methods/span.h"
 
 #define EPS 1e-12 /* the author's */
 

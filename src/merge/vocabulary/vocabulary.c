@@ -4,7 +4,7 @@
  *     tokenizer_source: union | base | MODEL
  *     tokenizer: {source: the same, tokens: {TOKEN: {source: S, force: bool}}, pad_to_multiple_of:
  * N} S = MODEL | {kind: model_token, model: MODEL, token: T | token_id: N} | {kind: zero} */
-#include "merge/tokens.h"
+#include "merge/vocabulary/tokens.h"
 
 #include "base/file.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "merge/span.h"
+#include "merge/methods/span.h"
 
-#include "merge/algebra.h"
+#include "merge/methods/algebra.h"
 
 #include <math.h>
 

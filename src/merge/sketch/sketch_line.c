@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sketch_line — one line of a sketchbook into a struct. Lines differ by method: what is absent is
  * NAN, what is there must have the right type and length. */
-#include "merge/sketch_line.h"
+#include "merge/sketch/sketch_line.h"
 
 #include "ingot/json.h"
 

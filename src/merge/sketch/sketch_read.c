@@ -2,7 +2,7 @@
  * sketch_read — a sketchbook line by line: one line is in memory, whatever the file's size. */
 #include "base/file.h"
 #include "ingot/sketch.h"
-#include "merge/sketch_line.h"
+#include "merge/sketch/sketch_line.h"
 
 #include <errno.h>
 #include <stdlib.h>

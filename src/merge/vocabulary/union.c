@@ -6,7 +6,7 @@
  * ones with the settings of the first model that has them. Tokens that the recipe lists come last.
  * Ids of new tokens are tokenizers': after the largest. Files that need no change are carried as
  * they are. */
-#include "merge/tokens.h"
+#include "merge/vocabulary/tokens.h"
 
 #include "base/file.h"
 

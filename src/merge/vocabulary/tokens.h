@@ -4,7 +4,7 @@
 #pragma once
 #include "merge/merge_internal.h"
 
-/* ---- what a recipe asks for (vocab.c) ---- */
+/* ---- what a recipe asks for (vocabulary.c) ---- */
 
 enum token_source { TOKENS_BASE, TOKENS_UNION, TOKENS_MODEL };
 
@@ -27,7 +27,7 @@ struct recipe_tokenizer {
     int64_t pad; /* 0: not */
 };
 
-/* ---- a vocabulary (vocab.c) ---- */
+/* ---- a vocabulary (vocabulary.c) ---- */
 
 struct vocab {
     struct ig_slice *tokens; /* in the order of the file: the model's, then added ones */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "merge/cut.h"
+#include "merge/methods/cut.h"
 
 #define SIGN 0x80000000u
 

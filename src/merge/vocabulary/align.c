@@ -5,7 +5,7 @@
  * another); else the token's default: what the recipe lists, the only owner's row, zeros where
  * nobody has it, the base's row, the mean of those that have it. Rows past the vocabulary are the
  * mean row. Rows are gathered as they are read. */
-#include "merge/tokens.h"
+#include "merge/vocabulary/tokens.h"
 
 #include <stdlib.h>
 

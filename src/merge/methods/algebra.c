@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * algebra — small dense f64. K is at most a few dozen, so the plainest algorithm is the best one.
  */
-#include "merge/algebra.h"
+#include "merge/methods/algebra.h"
 
 #include "merge/method.h"
 

@@ -7,10 +7,10 @@
  *
  * The subtle thing is the cushion: the best p for [1e-6, 1] comes down to 1e-5 inside the interval,
  * and singular values that fall there lose their digits. p is made for at least [CUSHION, 1]. */
-#include "merge/polar.h"
+#include "merge/methods/polar.h"
 
 #include "base/check.h"
-#include "merge/algebra.h"
+#include "merge/methods/algebra.h"
 #include "tensor/kernels/gemm.h"
 
 #include <math.h>
