@@ -16,6 +16,8 @@ import threading
 import time
 import unittest
 
+import parrot
+
 PROGRAM, FIXTURES = None, None
 MILLER = [{"role": "user", "content": "Who is the miller?"}]
 LONG = "The baker sells bread at the market. "
@@ -248,6 +250,92 @@ class Streams(Case):
         events = self.server.events("/v1/completions", {"prompt": "The miller", "max_tokens": 600,
                                                              "logit_bias": {"2039": -100, "2041": -100}})  # no end
         self.assertGreater(len(events), 8)
+
+
+class Tools(unittest.TestCase):
+    """The model of parrot.py says again what has been said after the same words: an earlier turn decides what it calls."""
+    weather = [{"type": "function", "function": {"name": "weather", "description": "of a city", "parameters": {
+        "type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}}}]
+    question = {"role": "user", "content": "What of Oslo?"}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        parrot.make(FIXTURES / "models/lantern", cls.folder.name)
+        cls.server = Server(model=cls.folder.name)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.close()
+        cls.folder.cleanup()
+
+    def history(self, calls, content=None):
+        """A talk in which the question was answered by calls, and what these gave by a sentence; and the question again."""
+        tool_calls = [{"id": f"call_{i}", "type": "function", "function": {"name": name, "arguments": arguments}}
+                      for i, (name, arguments) in enumerate(calls)]
+        return [self.question, {"role": "assistant", "content": content, **({"tool_calls": tool_calls} if calls else {})},
+                *({"role": "tool", "tool_call_id": call["id"], "content": "rain"} for call in tool_calls),
+                {"role": "assistant", "content": "It rains."}, self.question]
+
+    def stream(self, messages, **more):
+        """A message put together from a stream, as a client does."""
+        message, finish = {"content": "", "calls": []}, None
+        for event in self.server.events("/v1/chat/completions", {"messages": messages, "max_tokens": 300, **more}):
+            delta = event["choices"][0]["delta"]
+            finish = event["choices"][0]["finish_reason"] or finish
+            message["content"] += delta.get("content") or ""
+            for call in delta.get("tool_calls", []):
+                if call["index"] == len(message["calls"]):
+                    message["calls"].append({"id": call["id"], "type": call["type"], "name": "", "arguments": ""})
+                for key in ["name", "arguments"]:
+                    message["calls"][call["index"]][key] += call["function"].get(key, "")
+        return message, finish
+
+    def check(self, messages, calls, content=None):
+        choice = self.server.chat(messages, tools=self.weather, max_tokens=300)["choices"][0]
+        message, finish = self.stream(messages, tools=self.weather)
+        self.assertEqual((choice["finish_reason"], finish), ("tool_calls", "tool_calls"), choice)
+        self.assertEqual((choice["message"]["content"] or "", message["content"]), (content or "", content or ""))
+        got = [{"id": c["id"], "type": c["type"], **c["function"]} for c in choice["message"]["tool_calls"]]
+        for said in [got, message["calls"]]:
+            self.assertEqual([(c["type"], c["name"], json.loads(c["arguments"])) for c in said],
+                             [("function", name, json.loads(arguments)) for name, arguments in calls])
+            self.assertEqual(len({c["id"] for c in said}), len(calls))
+
+    def test_calls_come_back_as_they_were_told(self):
+        for arguments in ['{"city": "Oslo", "days": 3}', "{}", '{"a": {"b": [1, 2.5, null, true, {"c": []}]}}',
+                          json.dumps({"city": 'a "b" \\ \n', "say": "\u00fc \u65e5 </tool"})]:
+            self.check(self.history([("weather", arguments)]), [("weather", arguments)])
+
+    def test_several_calls_and_words_before_them(self):
+        calls = [("weather", '{"city": "Oslo"}'), ("clock", '{"zone": "CET"}'), ("tide", '{"day": 2}')]
+        self.check(self.history(calls), calls)
+        self.check(self.history(calls[:1], "Let me look."), calls[:1], "Let me look.")
+
+    def test_the_form_of_qwen_coder(self):
+        xml = "<tool_call>\n<function=weather>\n<parameter=city>\nOslo\n</parameter>\n<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>"
+        talk = self.history([], xml)
+        self.check(talk[:2] + [talk[-1]], [("weather", '{"city": "Oslo", "days": 3}')])
+
+    def test_what_is_no_call_is_text(self):
+        for words in ["<tool_call>\n{\"name\": 1}\n</tool_call>", "<tool_call>\nno JSON\n</tool_call>"]:
+            message, finish = self.stream([self.question, {"role": "assistant", "content": words}, self.question], tools=self.weather)
+            self.assertEqual((message["calls"], finish), ([], "stop"))
+            self.assertIn(words, message["content"])
+
+    def test_without_tools_it_is_text(self):
+        calls = [("weather", '{"city": "Oslo"}')]
+        for how in [{}, {"tools": self.weather, "tool_choice": "none"}]:
+            message, finish = self.stream(self.history(calls), **how)
+            self.assertEqual((message["calls"], finish), ([], "stop"))
+            self.assertIn('<tool_call>\n{"name": "weather"', message["content"])
+
+    def test_a_loop_of_calls(self):
+        messages = self.history([("weather", '{"city": "Oslo"}')])
+        said = self.server.chat(messages, tools=self.weather, max_tokens=300)["choices"][0]["message"]
+        messages += [said, {"role": "tool", "tool_call_id": said["tool_calls"][0]["id"], "content": "rain"}]
+        choice = self.server.chat(messages, tools=self.weather, max_tokens=300)["choices"][0]
+        self.assertEqual((choice["message"]["content"], choice["finish_reason"]), ("It rains.", "stop"))
 
 
 class Refusals(Case):
