@@ -4,7 +4,8 @@
 
     bench_infer.py gguf MODEL OUT.gguf                       a plain bf16 Qwen3 folder as GGUF
     bench_infer.py run BENCH_INFER LLAMA_BIN FOLDER=GGUF.. [--prompt 512] [--new 64] [--rounds 5]
-    bench_infer.py all BUILD LLAMA_BIN DIR                   makes what is missing in DIR, and runs
+    bench_infer.py all BUILD LLAMA_BIN DIR [--shape 0.6b|1.7b|30b-a3b [--layers N]]
+                                                             makes what is missing in DIR, and runs
 
 bench/make_models.c makes a folder of random weights, `ingot quantize` its quantised forms, llama.cpp's
 llama-quantize those of the GGUF. LLAMA_BIN holds llama-bench and llama-batched-bench. Programs take
@@ -18,6 +19,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import statistics
 import struct
 import subprocess
@@ -27,7 +29,9 @@ NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.
          "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
          "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
          "post_attention_layernorm": "ffn_norm", "model.embed_tokens": "token_embd",
-         "model.norm": "output_norm", "lm_head": "output"}
+         "model.norm": "output_norm", "lm_head": "output", "mlp.gate": "ffn_gate_inp",
+         "mlp.experts.gate_proj": "ffn_gate_exps", "mlp.experts.up_proj": "ffn_up_exps",
+         "mlp.experts.down_proj": "ffn_down_exps"}
 
 
 def tensors(folder):
@@ -45,6 +49,22 @@ def tensors(folder):
             yield name.removesuffix(".weight"), words.reshape(entry["shape"])
 
 
+def stacked(folder, experts):
+    """The same, but one tensor for the experts of a layer."""
+    import numpy as np
+    waiting = {}
+    for module, words in tensors(folder):
+        found = re.fullmatch(r"(.*\.experts)\.(\d+)\.(.*)", module)
+        if not found:
+            yield module, words
+            continue
+        parts = waiting.setdefault(f"{found[1]}.{found[3]}", {})
+        parts[int(found[2])] = words
+        if len(parts) == experts:
+            del waiting[f"{found[1]}.{found[3]}"]
+            yield f"{found[1]}.{found[3]}", np.stack([parts[e] for e in range(experts)])
+
+
 def gguf_name(module):
     if module.startswith("model.layers."):
         _, _, layer, rest = module.split(".", 3)
@@ -56,7 +76,12 @@ def write_gguf(folder, out):
     import gguf
     import numpy as np
     config = json.loads((folder / "config.json").read_text())
-    w = gguf.GGUFWriter(str(out), "qwen3")
+    experts = config.get("num_experts", 0)
+    w = gguf.GGUFWriter(str(out), "qwen3moe" if experts else "qwen3")
+    if experts:
+        w.add_expert_count(experts)
+        w.add_expert_used_count(config["num_experts_per_tok"])
+        w.add_expert_feed_forward_length(config["moe_intermediate_size"])
     w.add_context_length(config["max_position_embeddings"])
     w.add_embedding_length(config["hidden_size"])
     w.add_block_count(config["num_hidden_layers"])
@@ -70,8 +95,8 @@ def write_gguf(folder, out):
     w.add_file_type(gguf.LlamaFileType.MOSTLY_BF16)
     w.add_tokenizer_model("no_vocab")
     w.add_vocab_size(config["vocab_size"])
-    for module, words in tensors(folder):
-        if words.ndim == 1:
+    for module, words in stacked(folder, experts):
+        if words.ndim == 1 or module.endswith("mlp.gate"):
             w.add_tensor(gguf_name(module), (words.astype(np.uint32) << 16).view(np.float32))
         else:
             w.add_tensor(gguf_name(module), words.view(np.uint8),
@@ -128,7 +153,8 @@ def make_all(args):
     at = args.dir
     plain, gguf_file = at / "bf16", at / "BF16.gguf"
     if not plain.exists():
-        subprocess.run([f"{args.build}/bench/make_models", str(at), "1"], check=True)
+        few = [str(args.layers)] if args.layers else []
+        subprocess.run([f"{args.build}/bench/make_models", str(at), "1", args.shape, *few], check=True)
         (at / "m0").rename(plain)
     if not gguf_file.exists():
         write_gguf(plain, gguf_file)
@@ -171,6 +197,8 @@ def main():
     everything.add_argument("build")
     everything.add_argument("llama")
     everything.add_argument("dir", type=pathlib.Path)
+    everything.add_argument("--shape", default="0.6b")
+    everything.add_argument("--layers", type=int, help="fewer than the original has")
     add_limits(everything)
     everything.set_defaults(call=make_all)
     args = parser.parse_args()

@@ -1,48 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0
- * make_models DIR COUNT [LAYERS] — COUNT bf16 models of Qwen3-0.6B's names and shapes at DIR/m0
- * ..., random finetunes of one random base, for the benchmarks. 1.19 GB each with the 28 layers of
- * the original. */
+ * make_models DIR COUNT [SHAPE [LAYERS [EXPERTS]]] — COUNT bf16 models with the names and shapes of
+ * a published one at DIR/m0 ..., random finetunes of one random base, for the benchmarks. Every
+ * dimension is the original's; LAYERS and EXPERTS may be fewer.
+ *     0.6b     Qwen3-0.6B, 1.19 GB (the default)
+ *     1.7b     Qwen3-1.7B, 3.4 GB
+ *     30b-a3b  Qwen3-30B-A3B, 61 GB; 48 layers of 128 experts
+ *     names    the 18,867 names of Qwen3-30B-A3B, tiny shapes */
 #include "ingot/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    HIDDEN = 1024,
-    HEADS = 16,
-    KV_HEADS = 8,
-    HEAD_DIM = 128,
-    FFN = 3072,
-    VOCAB = 151936,
-    TENSORS_MAX = 1024
-};
-enum { CHUNK = 1 << 20 };
+enum { TENSORS_MAX = 32768, NAME_MAX_BYTES = 80, CHUNK = 1 << 20 };
 
-struct part {
+struct shape {
     const char *name;
-    int64_t rows, cols; /* cols 0: a vector */
+    int hidden, heads, kv_heads, head_dim, ffn, vocab, layers, experts, expert_ffn;
 };
-static const struct part parts[] = {
-    {"input_layernorm", HIDDEN, 0},
-    {"mlp.down_proj", HIDDEN, FFN},
-    {"mlp.gate_proj", FFN, HIDDEN},
-    {"mlp.up_proj", FFN, HIDDEN},
-    {"post_attention_layernorm", HIDDEN, 0},
-    {"self_attn.k_norm", HEAD_DIM, 0},
-    {"self_attn.k_proj", KV_HEADS *HEAD_DIM, HIDDEN},
-    {"self_attn.o_proj", HIDDEN, HEADS *HEAD_DIM},
-    {"self_attn.q_norm", HEAD_DIM, 0},
-    {"self_attn.q_proj", HEADS *HEAD_DIM, HIDDEN},
-    {"self_attn.v_proj", KV_HEADS *HEAD_DIM, HIDDEN},
+static const struct shape shapes[] = {
+    {"0.6b", 1024, 16, 8, 128, 3072, 151936, 28, 0, 0},
+    {"1.7b", 2048, 16, 8, 128, 6144, 151936, 28, 0, 0},
+    {"30b-a3b", 2048, 32, 4, 128, 6144, 151936, 48, 128, 768},
+    {"names", 32, 2, 1, 16, 64, 256, 48, 128, 32},
 };
 
 static struct ig_tensor tensors[TENSORS_MAX];
-static char names[TENSORS_MAX][80];
+static char names[TENSORS_MAX][NAME_MAX_BYTES];
 static int count;
 
-static void add(int64_t rows, int64_t cols)
+/* cols 0: a vector */
+static void add(const char *name, int64_t rows, int64_t cols)
 {
+    if (count == TENSORS_MAX) abort();
     struct ig_tensor *t = &tensors[count];
+    snprintf(names[count], sizeof names[0], "%.64s.weight", name);
     t->name = ig_slice_of(names[count++]);
     t->dtype = IG_BF16;
     t->rank = cols ? 2 : 1;
@@ -52,18 +43,71 @@ static void add(int64_t rows, int64_t cols)
     t->bytes = (size_t)t->elems * 2;
 }
 
-static void list_tensors(int layers)
+static void add_in(const char *prefix, int number, const char *part, int64_t rows, int64_t cols)
 {
-    snprintf(names[count], sizeof names[0], "model.embed_tokens.weight");
-    add(VOCAB, HIDDEN);
-    for (int l = 0; l < layers; l++) {
-        for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
-            snprintf(names[count], sizeof names[0], "model.layers.%d.%s.weight", l, parts[p].name);
-            add(parts[p].rows, parts[p].cols);
-        }
+    char name[NAME_MAX_BYTES];
+    snprintf(name, sizeof name, "%.36s%d.%.28s", prefix, number, part);
+    add(name, rows, cols);
+}
+
+static void add_mlp(const struct shape *s, int layer)
+{
+    char prefix[NAME_MAX_BYTES];
+    if (s->experts == 0) {
+        add_in("model.layers.", layer, "mlp.down_proj", s->hidden, s->ffn);
+        add_in("model.layers.", layer, "mlp.gate_proj", s->ffn, s->hidden);
+        add_in("model.layers.", layer, "mlp.up_proj", s->ffn, s->hidden);
+        return;
     }
-    snprintf(names[count], sizeof names[0], "model.norm.weight");
-    add(HIDDEN, 0);
+    snprintf(prefix, sizeof prefix, "model.layers.%d.mlp.experts.", layer);
+    for (int e = 0; e < s->experts; e++) {
+        add_in(prefix, e, "down_proj", s->hidden, s->expert_ffn);
+        add_in(prefix, e, "gate_proj", s->expert_ffn, s->hidden);
+        add_in(prefix, e, "up_proj", s->expert_ffn, s->hidden);
+    }
+    add_in("model.layers.", layer, "mlp.gate", s->experts, s->hidden);
+}
+
+static void list_tensors(const struct shape *s)
+{
+    const char *in = "model.layers.";
+    int64_t q = (int64_t)s->heads * s->head_dim, kv = (int64_t)s->kv_heads * s->head_dim;
+    if (s->experts) add("lm_head", s->vocab, s->hidden);
+    add("model.embed_tokens", s->vocab, s->hidden);
+    for (int l = 0; l < s->layers; l++) {
+        add_in(in, l, "input_layernorm", s->hidden, 0);
+        add_mlp(s, l);
+        add_in(in, l, "post_attention_layernorm", s->hidden, 0);
+        add_in(in, l, "self_attn.k_norm", s->head_dim, 0);
+        add_in(in, l, "self_attn.k_proj", kv, s->hidden);
+        add_in(in, l, "self_attn.o_proj", s->hidden, q);
+        add_in(in, l, "self_attn.q_norm", s->head_dim, 0);
+        add_in(in, l, "self_attn.q_proj", q, s->hidden);
+        add_in(in, l, "self_attn.v_proj", kv, s->hidden);
+    }
+    add("model.norm", s->hidden, 0);
+}
+
+static void write_config(const struct shape *s, char *out, size_t size)
+{
+    int n = snprintf(out, size,
+                     "{\"model_type\": \"%s\", \"architectures\": [\"%s\"], \"hidden_size\": %d, "
+                     "\"intermediate_size\": %d, \"num_attention_heads\": %d, "
+                     "\"num_key_value_heads\": %d, \"head_dim\": %d, \"num_hidden_layers\": %d, "
+                     "\"vocab_size\": %d, \"max_position_embeddings\": 40960, "
+                     "\"rms_norm_eps\": 1e-06, \"rope_theta\": 1000000, \"hidden_act\": \"silu\", "
+                     "\"tie_word_embeddings\": %s, \"torch_dtype\": \"bfloat16\"",
+                     s->experts ? "qwen3_moe" : "qwen3",
+                     s->experts ? "Qwen3MoeForCausalLM" : "Qwen3ForCausalLM", s->hidden, s->ffn,
+                     s->heads, s->kv_heads, s->head_dim, s->layers, s->vocab,
+                     s->experts ? "false" : "true");
+    if (s->experts)
+        n += snprintf(out + n, size - (size_t)n,
+                      ", \"num_experts\": %d, \"num_experts_per_tok\": %d, "
+                      "\"moe_intermediate_size\": %d, \"norm_topk_prob\": true, "
+                      "\"decoder_sparse_step\": 1, \"mlp_only_layers\": []",
+                      s->experts, s->experts < 8 ? s->experts : 8, s->expert_ffn);
+    snprintf(out + n, size - (size_t)n, "}\n");
 }
 
 /* Roughly normal, standard deviation 1: the sum of four uniform 16-bit parts of a hash of the
@@ -90,18 +134,11 @@ static void fill(uint16_t *out, int tensor, int model, int64_t first, int64_t n)
     }
 }
 
-static bool make(const char *dir, int model, int layers, struct ig_err *err)
+static bool make(const char *dir, int model, const struct shape *shape, struct ig_err *err)
 {
     static uint16_t chunk[CHUNK];
-    char path[4096], config[1024];
-    snprintf(config, sizeof config,
-             "{\"model_type\": \"qwen3\", \"architectures\": [\"Qwen3ForCausalLM\"], "
-             "\"hidden_size\": %d, \"intermediate_size\": %d, \"num_attention_heads\": %d, "
-             "\"num_key_value_heads\": %d, \"head_dim\": %d, \"num_hidden_layers\": %d, "
-             "\"vocab_size\": %d, \"max_position_embeddings\": 40960, \"rms_norm_eps\": 1e-06, "
-             "\"rope_theta\": 1000000, \"hidden_act\": \"silu\", \"tie_word_embeddings\": true, "
-             "\"torch_dtype\": \"bfloat16\"}\n",
-             HIDDEN, FFN, HEADS, KV_HEADS, HEAD_DIM, layers, VOCAB);
+    char path[4096], config[2048];
+    write_config(shape, config, sizeof config);
     struct ig_writer *w;
     snprintf(path, sizeof path, "%s/m%d", dir, model);
     struct ig_writer_plan plan = {
@@ -122,17 +159,31 @@ static bool make(const char *dir, int model, int layers, struct ig_err *err)
     return ok;
 }
 
+static bool choose(int argc, char **argv, struct shape *out)
+{
+    const char *name = argc > 3 ? argv[3] : "0.6b";
+    out->name = NULL;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        if (strcmp(shapes[i].name, name) == 0) *out = shapes[i];
+    if (!out->name) return false;
+    if (argc > 4) out->layers = atoi(argv[4]);
+    if (argc > 5) out->experts = atoi(argv[5]);
+    return out->layers > 0 && out->layers <= 48 && out->experts >= 0 && out->experts <= 128;
+}
+
 int main(int argc, char **argv)
 {
     struct ig_err err = {0};
-    int models = argc > 2 ? atoi(argv[2]) : 0, layers = argc > 3 ? atoi(argv[3]) : 28;
-    if (models < 1 || layers < 1 || layers > 80) {
-        fprintf(stderr, "usage: make_models DIR COUNT [LAYERS]\n");
+    struct shape shape;
+    int models = argc > 2 ? atoi(argv[2]) : 0;
+    if (models < 1 || !choose(argc, argv, &shape)) {
+        fprintf(stderr, "usage: make_models DIR COUNT [0.6b|1.7b|30b-a3b|names [LAYERS "
+                        "[EXPERTS]]]\n");
         return 2;
     }
-    list_tensors(layers);
+    list_tensors(&shape);
     for (int m = 0; m < models; m++) {
-        if (make(argv[1], m, layers, &err)) continue;
+        if (make(argv[1], m, &shape, &err)) continue;
         fprintf(stderr, "error: %s\n", err.text);
         return 1;
     }
