@@ -5,8 +5,17 @@
 #include "ingot/serve.h"
 #include "talk.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdlib.h>
+
+/* Buffers from this size on are the system's again as soon as they are freed. glibc raises the
+ * limit to that of the largest that was freed, and then a few bodies of 16 MB stay in its pools for
+ * good.
+ */
+#define LARGE_BUFFER (1 << 20)
 
 struct args {
     struct cli_common common;
@@ -90,6 +99,9 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     serve.rope_as_mlx = args->rope == 1;
     if (!serve.api_key) serve.api_key = getenv("INGOT_API_KEY");
     if (serve.api_key && !*serve.api_key) serve.api_key = NULL;
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER);
+#endif
     signal(SIGTERM, on_terminate);
     cli_interrupt_arm();
     bool ok = ig_server_open(args->model, &serve, &server, err) && announce(args, server, err) &&
