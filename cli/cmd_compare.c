@@ -34,19 +34,18 @@ static const struct ig_opt options[] = {
 static bool run_table(const struct args *args, struct ig_err *err)
 {
     struct ig_published *published;
-    if (args->runs.count || args->flips || args->html || args->plan > 0 || args->tasks)
-        return ig_err_set(
-            err, IG_ERR_USAGE,
-            "--table has no items: no runs, --tasks, --flips, --html or --plan beside it");
+    if (args->runs.count || args->flips || args->plan > 0 || args->tasks)
+        return ig_err_set(err, IG_ERR_USAGE,
+                          "--table has no items: no runs, --tasks, --flips or --plan beside it");
     if (!ig_published_read(args->table, args->baseline, &published, err)) return false;
-    bool ok = true;
-    if (args->common.json) {
+    bool ok = !args->html || cli_published_page(published, args->html, err);
+    if (ok && args->common.json) {
         struct ig_buf text = {0};
         struct ig_json_writer w = {.out = &text};
         cli_published_json(published, &w);
         ok = cli_print_json(&text, err);
         ig_buf_release(&text);
-    } else {
+    } else if (ok) {
         cli_published_print(published, args->markdown);
     }
     ig_published_close(published);

@@ -6,88 +6,16 @@
 
 #include <ctype.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 
 #define FLIPS_SHOWN_MAX 250 /* of one model and task on the page */
 
-/* Cells whose texts live until release. */
 struct page {
     const struct ig_comparison *c;
-    struct ig_report *report;
-    struct ig_report_cell *cells;
-    char **texts;
-    int count, room;
-    bool failed;
+    struct cli_cells cells;
     int model, task; /* whose flips are being read */
     int64_t shown, hidden;
 };
-
-static char *keep(struct page *page, char *text)
-{
-    if (!text) page->failed = true;
-    if (page->count == page->room) {
-        int room = page->room ? page->room * 2 : 64;
-        char **texts = realloc(page->texts, (size_t)room * sizeof *texts);
-        struct ig_report_cell *cells = realloc(page->cells, (size_t)room * sizeof *cells);
-        if (texts) page->texts = texts;
-        if (cells) page->cells = cells;
-        if (!texts || !cells) {
-            page->failed = true;
-            free(text);
-            return NULL;
-        }
-        page->room = room;
-    }
-    page->texts[page->count++] = text;
-    return text;
-}
-
-static char *format(struct page *page, const char *pattern, ...) IG_PRINTF(2, 3);
-static char *format(struct page *page, const char *pattern, ...)
-{
-    char *text = NULL;
-    va_list args;
-    va_start(args, pattern);
-    if (vasprintf(&text, pattern, args) < 0) text = NULL;
-    va_end(args);
-    return keep(page, text);
-}
-
-static void put(struct page *page, enum ig_report_tone tone, bool number, const char *text)
-{
-    char *copy = keep(page, strdup(text));
-    if (copy) page->cells[page->count - 1] = (struct ig_report_cell){copy, tone, number};
-}
-
-static void forget(struct page *page)
-{
-    for (int i = 0; i < page->count; i++)
-        free(page->texts[i]);
-    page->count = 0;
-}
-
-static void finish_table(struct page *page, const char *caption, int columns)
-{
-    if (!page->failed)
-        ig_report_table(page->report, caption, page->cells, page->count / columns, columns);
-    forget(page);
-}
-
-static enum ig_report_tone tone_of(enum ig_verdict verdict)
-{
-    return verdict == IG_VERDICT_BETTER  ? IG_REPORT_GOOD
-           : verdict == IG_VERDICT_WORSE ? IG_REPORT_BAD
-                                         : IG_REPORT_EVEN;
-}
-
-static void put_number(struct page *page, enum ig_report_tone tone, const char *pattern,
-                       double value)
-{
-    char text[48];
-    snprintf(text, sizeof text, pattern, value);
-    put(page, tone, true, isnan(value) ? "\xE2\x80\x93" : text);
-}
 
 /* ---- scores ---- */
 
@@ -95,26 +23,27 @@ static void put_scores(struct page *page)
 {
     const struct ig_comparison *c = page->c;
     char head[32];
-    put(page, IG_REPORT_PLAIN, false, "model");
+    cli_cells_put(&page->cells, IG_REPORT_PLAIN, false, "model");
     for (int t = 0; t < c->task_count; t++)
-        put(page, IG_REPORT_PLAIN, true, c->tasks[t].name);
+        cli_cells_put(&page->cells, IG_REPORT_PLAIN, true, c->tasks[t].name);
     snprintf(head, sizeof head, "mean of %d", c->mean_tasks);
-    put(page, IG_REPORT_PLAIN, true, head);
+    cli_cells_put(&page->cells, IG_REPORT_PLAIN, true, head);
     for (int i = 0; i < c->model_count; i++) {
         const struct ig_compare_model *m = &c->models[i];
-        put(page, IG_REPORT_PLAIN, false, m->name);
+        cli_cells_put(&page->cells, IG_REPORT_PLAIN, false, m->name);
         for (int t = 0; t < c->task_count; t++) {
             double best = cli_compare_best(c, t), value = m->scores[t].value;
             bool is_best = c->model_count > 1 && m->scores[t].items && value == best;
-            put_number(page, is_best ? IG_REPORT_BEST : IG_REPORT_PLAIN, "%.3f",
-                       m->scores[t].items ? value : (double)NAN);
+            cli_cells_number(&page->cells, is_best ? IG_REPORT_BEST : IG_REPORT_PLAIN, "%.3f",
+                             m->scores[t].items ? value : (double)NAN);
         }
         bool is_best = c->model_count > 1 && m->mean.value == cli_compare_best(c, -1);
-        put_number(page, is_best ? IG_REPORT_BEST : IG_REPORT_PLAIN, "%.3f", m->mean.value);
+        cli_cells_number(&page->cells, is_best ? IG_REPORT_BEST : IG_REPORT_PLAIN, "%.3f",
+                         m->mean.value);
     }
-    finish_table(page,
-                 "Share of right answers. A star marks the best of a column, which is no test.",
-                 c->task_count + 2);
+    cli_cells_table(&page->cells,
+                    "Share of right answers. A star marks the best of a column, which is no test.",
+                    c->task_count + 2);
 }
 
 /* ---- one model ---- */
@@ -128,33 +57,34 @@ static void put_intervals(struct page *page, int model)
     for (int t = 0; rows && t < c->task_count; t++) {
         const struct ig_compare_pair *p = &m->pairs[t];
         if (p->verdict == IG_VERDICT_NONE) continue;
-        rows[count++] =
-            (struct ig_report_interval){c->tasks[t].name,
-                                        format(page, "%+.1f (%+.1f to %+.1f)", 100 * p->difference,
-                                               100 * p->low, 100 * p->high),
-                                        100 * p->low,
-                                        100 * p->difference,
-                                        100 * p->high,
-                                        tone_of(p->verdict)};
+        rows[count++] = (struct ig_report_interval){
+            c->tasks[t].name,
+            cli_cells_text(&page->cells, "%+.1f (%+.1f to %+.1f)", 100 * p->difference,
+                           100 * p->low, 100 * p->high),
+            100 * p->low,
+            100 * p->difference,
+            100 * p->high,
+            cli_cells_tone(p->verdict)};
     }
     if (rows && c->mean_tasks > 1)
-        rows[count++] = (struct ig_report_interval){format(page, "mean of %d", c->mean_tasks),
-                                                    format(page, "%+.1f (%+.1f to %+.1f)",
-                                                           100 * m->mean.difference,
-                                                           100 * m->mean.low, 100 * m->mean.high),
-                                                    100 * m->mean.low,
-                                                    100 * m->mean.difference,
-                                                    100 * m->mean.high,
-                                                    tone_of(m->mean.verdict)};
-    const char *caption =
-        format(page,
-               "Difference to %s in points, with 95 %% intervals. Triangle: holds after Holm's "
-               "adjustment; disc: not distinguishable.",
-               c->models[c->baseline].name);
-    page->failed = page->failed || !rows;
-    if (!page->failed) ig_report_intervals(page->report, caption, "points", rows, count);
+        rows[count++] = (struct ig_report_interval){
+            cli_cells_text(&page->cells, "mean of %d", c->mean_tasks),
+            cli_cells_text(&page->cells, "%+.1f (%+.1f to %+.1f)", 100 * m->mean.difference,
+                           100 * m->mean.low, 100 * m->mean.high),
+            100 * m->mean.low,
+            100 * m->mean.difference,
+            100 * m->mean.high,
+            cli_cells_tone(m->mean.verdict)};
+    const char *caption = cli_cells_text(
+        &page->cells,
+        "Difference to %s in points, with 95 %% intervals. Triangle: holds after Holm's "
+        "adjustment; disc: not distinguishable.",
+        c->models[c->baseline].name);
+    page->cells.failed = page->cells.failed || !rows;
+    if (!page->cells.failed)
+        ig_report_intervals(page->cells.report, caption, "points", rows, count);
     free(rows);
-    forget(page);
+    cli_cells_forget(&page->cells);
 }
 
 /* Which way gold answers moved, when that holds. */
@@ -168,11 +98,11 @@ static void put_margin_cell(struct page *page, const struct ig_compare_pair *p)
              : up   ? "up"
                     : "down",
              *number == '<' ? "" : "= ", number);
-    put(page,
-        !moved ? IG_REPORT_EVEN
-        : up   ? IG_REPORT_GOOD
-               : IG_REPORT_BAD,
-        false, p->has_margin ? text : "none in the files");
+    cli_cells_put(&page->cells,
+                  !moved ? IG_REPORT_EVEN
+                  : up   ? IG_REPORT_GOOD
+                         : IG_REPORT_BAD,
+                  false, p->has_margin ? text : "none in the files");
 }
 
 static void put_pairs(struct page *page, int model)
@@ -182,25 +112,26 @@ static void put_pairs(struct page *page, int model)
     const struct ig_comparison *c = page->c;
     char number[16];
     for (int i = 0; i < 8; i++)
-        put(page, IG_REPORT_PLAIN, i > 1 && i < 7, heads[i]);
-    if (c->plan > 0) put(page, IG_REPORT_PLAIN, true, "items needed");
+        cli_cells_put(&page->cells, IG_REPORT_PLAIN, i > 1 && i < 7, heads[i]);
+    if (c->plan > 0) cli_cells_put(&page->cells, IG_REPORT_PLAIN, true, "items needed");
     for (int t = 0; t < c->task_count; t++) {
         const struct ig_compare_pair *p = &c->models[model].pairs[t];
         struct ig_buf words = {0};
         if (p->verdict == IG_VERDICT_NONE) continue;
         ig_compare_verdict(c, model, t, &words);
-        put(page, IG_REPORT_PLAIN, false, c->tasks[t].name);
-        put(page, tone_of(p->verdict), false, words.data ? words.data : "");
-        put_number(page, IG_REPORT_PLAIN, "%.0f", (double)c->tasks[t].items);
-        put_number(page, IG_REPORT_PLAIN, "%.0f", (double)p->lost);
-        put_number(page, IG_REPORT_PLAIN, "%.0f", (double)p->gained);
-        put(page, IG_REPORT_PLAIN, true, cli_compare_p(p->p, number));
-        put(page, IG_REPORT_PLAIN, true, cli_compare_p(p->p_holm, number));
+        cli_cells_put(&page->cells, IG_REPORT_PLAIN, false, c->tasks[t].name);
+        cli_cells_put(&page->cells, cli_cells_tone(p->verdict), false,
+                      words.data ? words.data : "");
+        cli_cells_number(&page->cells, IG_REPORT_PLAIN, "%.0f", (double)c->tasks[t].items);
+        cli_cells_number(&page->cells, IG_REPORT_PLAIN, "%.0f", (double)p->lost);
+        cli_cells_number(&page->cells, IG_REPORT_PLAIN, "%.0f", (double)p->gained);
+        cli_cells_put(&page->cells, IG_REPORT_PLAIN, true, cli_compare_p(p->p, number));
+        cli_cells_put(&page->cells, IG_REPORT_PLAIN, true, cli_compare_p(p->p_holm, number));
         put_margin_cell(page, p);
-        if (c->plan > 0) put_number(page, IG_REPORT_PLAIN, "%.0f", p->planned);
+        if (c->plan > 0) cli_cells_number(&page->cells, IG_REPORT_PLAIN, "%.0f", p->planned);
         ig_buf_release(&words);
     }
-    finish_table(page, "The tests behind the plot", c->plan > 0 ? 9 : 8);
+    cli_cells_table(&page->cells, "The tests behind the plot", c->plan > 0 ? 9 : 8);
 }
 
 static void put_margins(struct page *page, int model)
@@ -214,19 +145,19 @@ static void put_margins(struct page *page, int model)
         if (p->verdict == IG_VERDICT_NONE || !p->has_margin) continue;
         plots[count++] = (struct ig_report_histogram){
             .label = c->tasks[t].name,
-            .note = format(page, "mean change %+.3f", p->margin_change),
+            .note = cli_cells_text(&page->cells, "mean change %+.3f", p->margin_change),
             .before = ig_compare_margins(c, c->baseline, t, &items),
             .after = ig_compare_margins(c, model, t, &items),
             .count = items};
     }
-    page->failed = page->failed || !plots;
-    if (!page->failed)
-        ig_report_histograms(page->report,
+    page->cells.failed = page->cells.failed || !plots;
+    if (!page->cells.failed)
+        ig_report_histograms(page->cells.report,
                              "Gold margins: the right answer's score less the best other's. Right "
                              "of 0 an item counts as right.",
                              c->models[c->baseline].name, c->models[model].name, plots, count);
     free(plots);
-    forget(page);
+    cli_cells_forget(&page->cells);
 }
 
 /* ---- flips ---- */
@@ -261,18 +192,18 @@ static bool put_flip(void *user, const struct ig_compare_flip *flip)
         .model = page->c->models[flip->model].name,
         .task = flip->task,
         .side = flip->gained ? "gained" : "lost",
-        .title = format(page, "%s %s %s #%lld", page->c->models[flip->model].name,
-                        flip->gained ? "gained" : "lost", flip->task, (long long)flip->doc),
-        .note = flip->has_margin
-                    ? format(page, "margin %+.3f, was %+.3f", flip->margin, flip->margin_base)
-                    : "",
+        .title = cli_cells_text(&page->cells, "%s %s %s #%lld", page->c->models[flip->model].name,
+                                flip->gained ? "gained" : "lost", flip->task, (long long)flip->doc),
+        .note = flip->has_margin ? cli_cells_text(&page->cells, "margin %+.3f, was %+.3f",
+                                                  flip->margin, flip->margin_base)
+                                 : "",
         .tone = flip->gained ? IG_REPORT_GOOD : IG_REPORT_BAD,
         .context = shared ? flip->contexts[0] : (struct ig_slice){NULL, 0},
         .choices = choices,
         .count = flip->count};
-    if (!page->failed) ig_report_item(page->report, &item);
-    forget(page);
-    return !page->failed;
+    if (!page->cells.failed) ig_report_item(page->cells.report, &item);
+    cli_cells_forget(&page->cells);
+    return !page->cells.failed;
 }
 
 static bool put_flips(struct page *page, struct ig_err *err)
@@ -286,16 +217,17 @@ static bool put_flips(struct page *page, struct ig_err *err)
             hidden += page->hidden;
         }
     }
-    ig_report_heading(page->report, 2, "Items that changed side");
+    ig_report_heading(page->cells.report, 2, "Items that changed side");
     const char *note =
-        hidden ? format(page,
-                        "Of each model and task the first %d are here; %lld more are listed "
-                        "by ingot compare --flips.",
-                        FLIPS_SHOWN_MAX, (long long)hidden)
-               : NULL;
-    if (note) ig_report_paragraph(page->report, note);
-    forget(page);
-    ig_report_items(page->report);
+        hidden
+            ? cli_cells_text(&page->cells,
+                             "Of each model and task the first %d are here; %lld more are listed "
+                             "by ingot compare --flips.",
+                             FLIPS_SHOWN_MAX, (long long)hidden)
+            : NULL;
+    if (note) ig_report_paragraph(page->cells.report, note);
+    cli_cells_forget(&page->cells);
+    ig_report_items(page->cells.report);
     return true;
 }
 
@@ -304,41 +236,45 @@ static bool put_flips(struct page *page, struct ig_err *err)
 static void put_profile(struct page *page, const char *profile)
 {
     if (!*profile) return;
-    char *text = format(page, "%c%s.", toupper((unsigned char)*profile), profile + 1);
-    if (text) ig_report_paragraph(page->report, text);
-    forget(page);
+    char *text =
+        cli_cells_text(&page->cells, "%c%s.", toupper((unsigned char)*profile), profile + 1);
+    if (text) ig_report_paragraph(page->cells.report, text);
+    cli_cells_forget(&page->cells);
 }
 
 static void put_title(struct page *page, int model)
 {
     const struct ig_comparison *c = page->c;
-    char *text = format(page, "%s against %s", c->models[model].name, c->models[c->baseline].name);
-    if (text) ig_report_heading(page->report, 2, text);
-    forget(page);
+    char *text = cli_cells_text(&page->cells, "%s against %s", c->models[model].name,
+                                c->models[c->baseline].name);
+    if (text) ig_report_heading(page->cells.report, 2, text);
+    cli_cells_forget(&page->cells);
 }
 
 static void put_intro(struct page *page)
 {
     const struct ig_comparison *c = page->c;
-    char *text = format(
-        page,
+    char *text = cli_cells_text(
+        &page->cells,
         "%d models on %d task%s, item by item against %s. Differences are tested with McNemar's "
         "exact "
         "test (mid-p), adjusted over the tasks (Holm); the mean by a stratified paired bootstrap "
         "(%lld rounds, seed %llu). Items that belong together count as one.",
         c->model_count, c->task_count, c->task_count == 1 ? "" : "s", c->models[c->baseline].name,
         (long long)c->rounds, (unsigned long long)c->seed);
-    if (text) ig_report_paragraph(page->report, text);
-    forget(page);
+    if (text) ig_report_paragraph(page->cells.report, text);
+    cli_cells_forget(&page->cells);
 }
 
 bool cli_compare_page(const struct ig_comparison *c, const char *path, struct ig_err *err)
 {
-    struct page page = {.c = c, .report = ig_report_new("Comparison of evaluation results", err)};
-    if (!page.report) return false;
+    struct page page = {.c = c,
+                        .cells.report = ig_report_new("Comparison of evaluation results", err)};
+    struct ig_report *report = page.cells.report;
+    if (!report) return false;
     put_intro(&page);
     put_scores(&page);
-    ig_report_list(page.report, c->notes, c->note_count);
+    ig_report_list(report, c->notes, c->note_count);
     for (int i = 0; i < c->model_count; i++) {
         if (i == c->baseline) continue;
         put_title(&page, i);
@@ -348,10 +284,9 @@ bool cli_compare_page(const struct ig_comparison *c, const char *path, struct ig
         put_margins(&page, i);
     }
     bool ok = c->model_count < 2 || put_flips(&page, err);
-    if (ok && page.failed) ok = ig_err_nomem(err);
-    ok = ok && ig_report_write(page.report, path, err);
-    free(page.cells);
-    free(page.texts);
-    ig_report_free(page.report);
+    if (ok && page.cells.failed) ok = ig_err_nomem(err);
+    ok = ok && ig_report_write(report, path, err);
+    cli_cells_release(&page.cells);
+    ig_report_free(report);
     return ok;
 }

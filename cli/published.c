@@ -5,39 +5,45 @@
 
 #include <math.h>
 
-static const char *verdict_word(enum ig_verdict verdict)
+const char *cli_published_word(enum ig_verdict verdict)
 {
     static const char *const words[] = {"-", "cannot be told", "better", "worse"};
     return words[verdict];
 }
 
-static void print_values(const struct ig_published *p, const char *table, bool markdown)
+int cli_published_next(const struct ig_published *p, const char *table, int row)
 {
-    struct cli_grid grid = {.columns = p->task_count + 2};
-    bool impossible = false;
-    cli_grid_put(&grid, "model");
-    for (int t = 0; t < p->task_count; t++)
-        cli_grid_put(&grid, "%s", p->tasks[t]);
-    cli_grid_put(&grid, "mean");
-    for (int i = 0; i < p->row_count; i++) {
+    for (row++; row < p->row_count && strcmp(p->rows[row].table, table) != 0;)
+        row++;
+    return row;
+}
+
+bool cli_published_leads(const struct ig_published *p, int row)
+{
+    return cli_published_next(p, p->rows[row].table, -1) == row;
+}
+
+double cli_published_best(const struct ig_published *p, const char *table, int task)
+{
+    double best = (double)NAN;
+    int values = 0;
+    for (int i = -1; (i = cli_published_next(p, table, i)) < p->row_count;) {
         const struct ig_published_row *row = &p->rows[i];
-        if (strcmp(row->table, table) != 0) continue;
-        cli_grid_put(&grid, "%s", row->model);
-        for (int t = 0; t < p->task_count; t++) {
-            const struct ig_published_value *v = &row->values[t];
-            impossible = impossible || v->impossible;
-            if (v->present)
-                cli_grid_put(&grid, "%.*f%s", v->digits, v->value, v->impossible ? "?" : "");
-            else
-                cli_grid_put(&grid, "-");
-        }
-        cli_grid_put(&grid, isnan(row->mean) ? "-" : "%.4f", row->mean);
+        double value = task < 0                    ? row->mean
+                       : row->values[task].present ? row->values[task].value
+                                                   : (double)NAN;
+        best = fmax(best, value); /* the one that is a number */
+        values += !isnan(value);
     }
-    cli_grid_print(&grid, markdown);
-    for (int i = 0; impossible && i < p->row_count; i++)
+    return values > 1 ? best : (double)NAN;
+}
+
+static void print_impossible(const struct ig_published *p, const char *table, bool markdown)
+{
+    for (int i = -1; (i = cli_published_next(p, table, i)) < p->row_count;)
         for (int t = 0; t < p->task_count; t++) {
             const struct ig_published_value *v = &p->rows[i].values[t];
-            if (!v->impossible || strcmp(p->rows[i].table, table) != 0) continue;
+            if (!v->impossible) continue;
             printf("%s? %s, %s: no number of right items of %lld gives %.*f: a --limit was used, "
                    "or it is mistyped\n",
                    markdown ? "\n" : "", p->rows[i].model, p->tasks[t], (long long)p->items[t],
@@ -45,23 +51,42 @@ static void print_values(const struct ig_published *p, const char *table, bool m
         }
 }
 
-/* The share of discordant items up to which this difference is significant when paired: `paired`
- * grows with its root. No fewer items can change side than the difference itself. */
-static void put_verdict(struct cli_grid *grid, const struct ig_published_pair *pair)
+static void print_values(const struct ig_published *p, const char *table, bool markdown)
 {
-    double d = fabs(pair->difference), ratio = d / pair->paired[0], share = 0.03 * ratio * ratio;
-    if (pair->verdict != IG_VERDICT_SAME)
-        cli_grid_put(grid, "%s", verdict_word(pair->verdict));
-    else if (share < d || share < 0.005)
-        cli_grid_put(grid, "cannot be told, paired or not");
-    else
-        cli_grid_put(grid, "cannot be told; paired: if at most %.0f %% changed side",
-                     100 * fmin(share, 1));
+    struct cli_grid grid = {.columns = p->task_count + 2};
+    double mean = cli_published_best(p, table, -1);
+    bool marked = false;
+    cli_grid_put(&grid, "model");
+    for (int t = 0; t < p->task_count; t++)
+        cli_grid_put(&grid, "%s", p->tasks[t]);
+    cli_grid_put(&grid, "mean");
+    for (int i = -1; (i = cli_published_next(p, table, i)) < p->row_count;) {
+        const struct ig_published_row *row = &p->rows[i];
+        cli_grid_put(&grid, "%s", row->model);
+        for (int t = 0; t < p->task_count; t++) {
+            const struct ig_published_value *v = &row->values[t];
+            bool best = v->value == cli_published_best(p, table, t);
+            marked = marked || (v->present && best);
+            if (v->present)
+                cli_grid_put(&grid, "%.*f%s%s", v->digits, v->value, v->impossible ? "?" : "",
+                             best ? "*" : "");
+            else
+                cli_grid_put(&grid, "-");
+        }
+        cli_grid_put(&grid, isnan(row->mean) ? "-" : "%.4f%s", row->mean,
+                     row->mean == mean ? "*" : "");
+    }
+    cli_grid_print(&grid, markdown);
+    print_impossible(p, table, markdown);
+    if (marked)
+        printf(markdown ? "\nBold: best of its column, which is no test.\n"
+                        : "* best of its column, which is no test\n");
 }
 
 static void put_pair(struct cli_grid *grid, const char *name, int64_t items,
                      const struct ig_published_pair *pair)
 {
+    struct ig_buf words = {0};
     cli_grid_put(grid, "%s", name);
     cli_grid_put(grid, "%lld", (long long)items);
     cli_grid_put(grid, "%+.1f", 100 * pair->difference);
@@ -69,7 +94,9 @@ static void put_pair(struct cli_grid *grid, const char *name, int64_t items,
     cli_grid_put(grid, pair->p_holm < 0.0001 ? "<0.0001" : "%.4f", pair->p_holm);
     cli_grid_put(grid, "%.1f / %.1f / %.1f", 100 * pair->paired[0], 100 * pair->paired[1],
                  100 * pair->paired[2]);
-    put_verdict(grid, pair);
+    ig_published_verdict(pair, &words);
+    cli_grid_put(grid, "%s", words.data ? words.data : "");
+    ig_buf_release(&words);
 }
 
 static void print_row(const struct ig_published *p, const struct ig_published_row *row,
@@ -93,22 +120,22 @@ static void print_row(const struct ig_published *p, const struct ig_published_ro
     }
     if (row->mean_pair.verdict != IG_VERDICT_NONE) put_pair(&grid, "mean", items, &row->mean_pair);
     cli_grid_print(&grid, markdown);
+    struct ig_buf words = {0};
+    ig_published_profile(p, (int)(row - p->rows), &words);
+    printf(markdown ? "\n%s: %s\n" : "%s: %s\n", row->model, words.data ? words.data : "");
+    ig_buf_release(&words);
 }
 
 void cli_published_print(const struct ig_published *p, bool markdown)
 {
     for (int i = 0; i < p->row_count; i++) {
         const char *table = p->rows[i].table;
-        bool seen = false;
-        for (int k = 0; k < i; k++)
-            seen = seen || strcmp(p->rows[k].table, table) == 0;
-        if (seen) continue;
+        if (!cli_published_leads(p, i)) continue;
         if (i) putchar('\n');
         if (*table) printf(markdown ? "### %s\n\n" : "== %s ==\n", table);
         print_values(p, table, markdown);
-        for (int k = i; k < p->row_count; k++)
-            if (strcmp(p->rows[k].table, table) == 0 && p->rows[k].baseline != k)
-                print_row(p, &p->rows[k], markdown);
+        for (int k = -1; (k = cli_published_next(p, table, k)) < p->row_count;)
+            if (p->rows[k].baseline != k) print_row(p, &p->rows[k], markdown);
     }
     printf("\nFrom numbers alone the answers cannot be paired, so intervals are those of two "
            "independent samples of all items.\n\"paired at\": the differences in points that the "
@@ -124,14 +151,25 @@ static void put_real(struct ig_json_writer *w, const char *key, double value)
     ig_json_put_real(w, value);
 }
 
+/* Releases words. */
+static void put_words(struct ig_json_writer *w, const char *key, struct ig_buf *words)
+{
+    ig_json_key(w, key);
+    ig_json_put_text(w, ig_buf_view(words));
+    ig_buf_release(words);
+}
+
 static void put_pair_json(struct ig_json_writer *w, const char *name,
                           const struct ig_published_pair *pair)
 {
+    struct ig_buf words = {0};
+    ig_published_verdict(pair, &words);
     ig_json_open(w, '{');
     ig_json_key(w, "task");
     ig_json_put_text(w, ig_slice_of(name));
     ig_json_key(w, "verdict");
-    ig_json_put_text(w, ig_slice_of(verdict_word(pair->verdict)));
+    ig_json_put_text(w, ig_slice_of(cli_published_word(pair->verdict)));
+    put_words(w, "words", &words);
     put_real(w, "difference", pair->difference);
     put_real(w, "low", pair->low);
     put_real(w, "high", pair->high);
@@ -167,6 +205,9 @@ static void put_row_json(struct ig_json_writer *w, const struct ig_published *p,
     if (row->baseline != index) {
         ig_json_key(w, "baseline");
         ig_json_put_text(w, ig_slice_of(p->rows[row->baseline].model));
+        struct ig_buf words = {0};
+        ig_published_profile(p, index, &words);
+        put_words(w, "profile", &words);
         ig_json_key(w, "pairs");
         ig_json_open(w, '[');
         for (int t = 0; t < p->task_count; t++)

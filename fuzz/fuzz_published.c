@@ -10,6 +10,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ig_err err;
     if (!ig_published_parse(ig_slice_make(data, size), NULL, &p, &err)) return 0;
     for (int i = 0; i < p->row_count; i++) {
+        struct ig_buf words = {0};
+        ig_published_profile(p, i, &words);
+        ig_buf_release(&words);
         IG_ASSERT(p->rows[i].baseline >= 0 && p->rows[i].baseline <= i);
         for (int t = 0; t < p->task_count; t++) {
             const struct ig_published_value *v = &p->rows[i].values[t];

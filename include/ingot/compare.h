@@ -144,3 +144,10 @@ IG_MUST_CHECK bool ig_published_parse(struct ig_slice text, const char *baseline
 IG_MUST_CHECK bool ig_published_read(const char *path, const char *baseline,
                                      struct ig_published **out, struct ig_err *err);
 void ig_published_close(struct ig_published *published);
+/* The share of items up to which the same runs, compared item by item, would show a difference that
+ * numbers alone do not, if no more than it changed side; 0: no share would do. */
+double ig_published_share(const struct ig_published_pair *pair);
+/* "better", or what cannot be told. */
+void ig_published_verdict(const struct ig_published_pair *pair, struct ig_buf *out);
+/* What can be told of a row against its baseline, and what cannot; empty for the baseline. */
+void ig_published_profile(const struct ig_published *published, int row, struct ig_buf *out);

@@ -56,7 +56,7 @@ Runs of other items are refused, and the items named.
   {"error":{"code":"usage","message":"--json or --markdown, not both"}}
   [2]
   $ ingot compare six --table x.tsv
-  ingot compare: --table has no items: no runs, --tasks, --flips, --html or --plan beside it
+  ingot compare: --table has no items: no runs, --tasks, --flips or --plan beside it
   'ingot compare --help' tells more
   [2]
 
@@ -66,17 +66,32 @@ Published numbers, and hostile names.
   $ ingot compare --table t.tsv | head -n 4
   model       openbookqa  x|y    mean
   ?[31m??red       0.424    1  0.7120
-  b               0.433?    -       -
+  b              0.433?*    -       -
   ? b, openbookqa: no number of right items of 500 gives 0.433: a --limit was used, or it is mistyped
   $ ingot compare --table t.tsv --markdown | head -n 4
   | model | openbookqa | x\|y | mean |
   |---|---:|---:|---:|
   | ?\[31m??red | 0.424 | 1 | 0.7120 |
-  | b | 0.433? | - | - |
+  | b | **0.433?** | - | - |
   $ ingot compare --table t.tsv --json
-  {"items":{"openbookqa":500,"x|y":0},"rows":[{"table":"","model":"?[31m??red","mean":0.712,"values":{"openbookqa":0.424,"x|y":1.0},"impossible":[]},{"table":"","model":"b","mean":null,"values":{"openbookqa":0.433},"impossible":["openbookqa"],"baseline":"?[31m??red","pairs":[{"task":"openbookqa","verdict":"cannot be told","difference":0.009000000000000008,"low":-0.05216295642143698,"high":0.0700679322948341,"p":0.7736833097564386,"p_holm":0.7736833097564386,"paired":[0.01518181574257992,0.021470329724605886,0.03036363148515984]}]}]}
+  {"items":{"openbookqa":500,"x|y":0},"rows":[{"table":"","model":"?[31m??red","mean":0.712,"values":{"openbookqa":0.424,"x|y":1.0},"impossible":[]},{"table":"","model":"b","mean":null,"values":{"openbookqa":0.433},"impossible":["openbookqa"],"baseline":"?[31m??red","profile":"from numbers alone it cannot be told on the only task","pairs":[{"task":"openbookqa","verdict":"cannot be told","words":"cannot be told; paired: if at most 1 % changed side","difference":0.009000000000000008,"low":-0.05216295642143698,"high":0.0700679322948341,"p":0.7736833097564386,"p_holm":0.7736833097564386,"paired":[0.01518181574257992,0.021470329724605886,0.03036363148515984]}]}]}
   $ printf 'model\tpiqa\na\t78.8\n' > t.tsv; ingot compare --table t.tsv
   ingot compare: 't.tsv': line 2: piqa: '78.8' is more than 1: accuracies are shares, 0.469 and not 46.9
+  [1]
+
+The same as a page: names are escaped, each table its own, the best of a column marked.
+
+  $ printf 'table\tmodel\topenbookqa\tpiqa\nA\t<b>x\t0.424\t0.788\nA\ty\t0.433\t0.70\nB\tz\t0.4\t-\n' > t.tsv
+  $ ingot compare --table t.tsv --html t.html > /dev/null; grep -o '<h[123]>[^<]*</h[123]>\|&lt;b&gt;x against[^<]*\|<b>x' t.html
+  <h1>Comparison of published numbers</h1>
+  <h2>A</h2>
+  <h3>y against &lt;b&gt;x</h3>
+  <h2>B</h2>
+  $ grep -o 'Worse on[^<]*\|[?] y, open[^<]*' t.html
+  ? y, openbookqa: no number of right items of 500 gives 0.433. Not all items were used, or the number is mistyped.
+  Worse on piqa (-8.8); from numbers alone it cannot be told on the other task; mean of 2 -3.9 points: worse.
+  $ ingot compare --table t.tsv --html nowhere/t.html
+  ingot compare: cannot create 'nowhere/t.html.partial': No such file or directory
   [1]
 
 A samples file that breaks off.

@@ -348,6 +348,40 @@ static void the_harness_is_read(void **state)
 
 /* ---- published tables ---- */
 
+static void check_profile(const struct ig_published *p, int row, const char *want)
+{
+    struct ig_buf text = {0};
+    ig_published_profile(p, row, &text);
+    assert_string_equal(text.data ? text.data : "", want);
+    ig_buf_release(&text);
+}
+
+static void published_profiles(void **state)
+{
+    (void)state;
+    struct ig_published *p;
+    struct ig_buf words = {0};
+    static const char text[] = "table\tmodel\topenbookqa\tpiqa\tboolq\n"
+                               "s\ta\t0.424\t0.788\t0.80\n"
+                               "t\ta\t0.424\t0.788\t-\n"
+                               "s\tb\t0.432\t0.70\t0.85\n"
+                               "t\tb\t0.424\t-\t0.1\n";
+    check_ok(ig_published_parse(ig_slice_of(text), NULL, &p, &err), &err);
+    check_profile(p, 0, "");
+    check_profile(p, 2,
+                  "better on boolq (+5.0); worse on piqa (-8.8); from numbers alone it cannot be "
+                  "told on the other task; mean of 3 -1.0 points: cannot be told; paired: if at "
+                  "most 8 % changed side");
+    check_profile(p, 3, "from numbers alone it cannot be told on the only task");
+    /* 0.8 points of 500 are significant up to (0.008 / 1.96)^2 500 of discordant items. */
+    assert_true(fabs(ig_published_share(&p->rows[2].pairs[0]) - 0.00833) < 0.0001);
+    assert_true(ig_published_share(&p->rows[3].pairs[0]) == 0);
+    ig_published_verdict(&p->rows[3].pairs[0], &words);
+    assert_string_equal(words.data, "cannot be told, paired or not");
+    ig_buf_release(&words);
+    ig_published_close(p);
+}
+
 static void published_tables(void **state)
 {
     (void)state;
@@ -390,6 +424,7 @@ int main(void)
         cmocka_unit_test(lengths_with_and_without_a_blank),
         cmocka_unit_test(the_harness_is_read),
         cmocka_unit_test(published_tables),
+        cmocka_unit_test(published_profiles),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

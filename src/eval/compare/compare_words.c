@@ -172,3 +172,65 @@ bool eval__profiles(struct compare *c, struct ig_err *err)
     }
     return true;
 }
+
+/* ---- published numbers ---- */
+
+/* `paired` grows with the root of the share of discordant items, and no fewer items can change side
+ * than the difference itself. */
+double ig_published_share(const struct ig_published_pair *pair)
+{
+    double d = fabs(pair->difference), ratio = d / pair->paired[0], share = 0.03 * ratio * ratio;
+    return share < d || share < 0.005 ? 0 : fmin(share, 1);
+}
+
+void ig_published_verdict(const struct ig_published_pair *pair, struct ig_buf *out)
+{
+    double share = ig_published_share(pair);
+    switch (pair->verdict) {
+    case IG_VERDICT_NONE: ig_buf_text(out, "not in both"); break;
+    case IG_VERDICT_BETTER: ig_buf_text(out, "better"); break;
+    case IG_VERDICT_WORSE: ig_buf_text(out, "worse"); break;
+    case IG_VERDICT_SAME:
+        if (share > 0)
+            ig_buf_printf(out, "cannot be told; paired: if at most %.0f %% changed side",
+                          100 * share);
+        else
+            ig_buf_text(out, "cannot be told, paired or not");
+    }
+}
+
+/* "better on boolq (+32.9), piqa (+1.0)", in the table's order. Returns how many. */
+static int list_published(const struct ig_published *p, const struct ig_published_row *row,
+                          enum ig_verdict verdict, const char *head, struct ig_buf *out)
+{
+    int said = 0;
+    for (int t = 0; t < p->task_count; t++) {
+        if (row->pairs[t].verdict != verdict) continue;
+        ig_buf_printf(out, "%s%s (%+.1f)", said++ ? ", " : head, p->tasks[t],
+                      100 * row->pairs[t].difference);
+    }
+    return said;
+}
+
+void ig_published_profile(const struct ig_published *p, int index, struct ig_buf *out)
+{
+    const struct ig_published_row *row = &p->rows[index];
+    int same = 0;
+    for (int t = 0; t < p->task_count; t++)
+        same += row->pairs[t].verdict == IG_VERDICT_SAME;
+    int better = list_published(p, row, IG_VERDICT_BETTER, "better on ", out);
+    int worse = list_published(p, row, IG_VERDICT_WORSE, better ? "; worse on " : "worse on ", out);
+    bool first = better + worse == 0;
+    if (same == 1)
+        ig_buf_text(out, first ? "from numbers alone it cannot be told on the only task"
+                               : "; from numbers alone it cannot be told on the other task");
+    else if (same)
+        ig_buf_printf(out,
+                      first ? "from numbers alone it cannot be told on any of %d tasks"
+                            : "; from numbers alone it cannot be told on the other %d tasks",
+                      same);
+    if (row->mean_pair.verdict == IG_VERDICT_NONE || p->task_count < 2) return;
+    ig_buf_printf(out, "; mean of %d %+.1f points: ", p->task_count,
+                  100 * row->mean_pair.difference);
+    ig_published_verdict(&row->mean_pair, out);
+}
