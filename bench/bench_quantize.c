@@ -41,7 +41,7 @@ int main(int argc, char **argv)
         .threads = threads,
         .force = true,
     };
-    const struct ig_dequant_job plain = {argv[1], argv[2], dtype, threads, true};
+    const struct ig_dequant_job plain = {argv[1], argv[2], dtype, threads, false, true};
     ok = ok && (back ? ig_dequantize(&plain, NULL, &report, &err)
                      : ig_quantize(&job, NULL, &report, &err));
     if (ok)

@@ -49,9 +49,11 @@ static ssize_t edited_line(const char *prompt)
 
 static ssize_t next_line(bool terminal, bool first)
 {
-    if (!terminal) return plain_line(NULL);
     cli_interrupt_arm();
-    return edited_line(first ? "> " : "  ");
+    cli_interrupt_wait(terminal ? CLI_WAITS_AT_PROMPT : CLI_WAITS);
+    ssize_t n = terminal ? edited_line(first ? "> " : "  ") : plain_line(NULL);
+    cli_interrupt_wait(CLI_WAITS_NOT);
+    return n;
 }
 
 static enum chat_input read_multi(bool terminal, struct ig_buf *out)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cli — what every command shares. A command parses, calls one library function, prints.
  *
- * stdout is the result, stderr is chat. Exit codes: 0 done, 1 failed, 2 wrong usage. */
+ * stdout is the result, stderr is chat. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by
+ * Ctrl-C or SIGTERM. */
 #pragma once
 #include "ingot/dist.h"
 #include "ingot/err.h"
@@ -39,15 +40,30 @@ extern const struct cli_command *const cli_commands[];
 
 /* ---- progress.c ---- */
 
+#define CLI_STOPPED 130 /* the exit status of what Ctrl-C or SIGTERM stopped, as shells have it */
+
 /* A watch that draws a bar on a terminal, prints a line every few seconds elsewhere, nothing when
  * quiet. Ctrl-C makes it ask the job to stop. */
 const struct ig_watch *cli_watch(bool quiet);
 /* Clears the bar, so that something else can be printed on stderr. */
 void cli_watch_clear(void);
-/* Whether Ctrl-C was pressed since the last call of cli_interrupt_arm. */
+/* Whether Ctrl-C was pressed, or SIGTERM came, since the last call of cli_interrupt_arm. */
 bool cli_interrupted(void);
-/* From here on the first Ctrl-C is remembered and the second one ends the program. */
+/* Whether it was SIGTERM: then even a chat ends. */
+bool cli_terminated(void);
+/* From here on Ctrl-C and SIGTERM end the program with a message and CLI_STOPPED, */
+void cli_interrupt_start(const char *command);
+/* and from here on, or from the first progress, the first is remembered and the second ends it. */
 void cli_interrupt_arm(void);
+/* While input is waited for there is nothing to finish: both end the program at once; at a prompt
+ * Ctrl-C does not, it is only remembered. */
+enum cli_wait { CLI_WAITS_NOT, CLI_WAITS, CLI_WAITS_AT_PROMPT };
+void cli_interrupt_wait(enum cli_wait how);
+
+/* ---- bad_page.c ---- */
+
+/* From here on a mapped file that cannot be read ends the program with a message, not a signal. */
+void cli_bad_page_arm(const char *command, bool json);
 
 /* ---- print.c ---- */
 

@@ -188,6 +188,10 @@ static bool converse(struct chat *chat, struct ig_err *err)
         if (input == CHAT_INPUT_END) break;
         if (input == CHAT_INPUT_NONE) continue;
         ok = ig_buf_ok(&said, err) && handle(chat, &said, err);
+        if (cli_terminated() || (cli_interrupted() && !chat->terminal)) {
+            ok = ig_err_set(err, IG_ERR_CANCELLED, "stopped");
+            break;
+        }
         if (!ok && chat->terminal) {
             fprintf(stderr, "%s\n", err->text);
             ok = true;

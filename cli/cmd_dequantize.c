@@ -10,13 +10,14 @@ struct args {
     const char *model, *out;
     int dtype;
     int64_t threads;
-    bool force;
+    bool resume, force;
 };
 
 static const struct ig_opt options[] = {
     IG_OPT_ARG(struct args, model, "MODEL", "a folder in MLX's quantised form"),
     IG_OPT_ARG(struct args, out, "OUT", "folder to write; must not exist"),
     IG_OPT_CHOICE(struct args, dtype, "dtype", 0, dtypes, "bfloat16", "of the weights written"),
+    IG_OPT_FLAG(struct args, resume, "resume", 0, "go on where an interrupted run stopped"),
     IG_OPT_FLAG(struct args, force, "force", 'f', "replace OUT if it exists"),
     IG_OPT_INT(struct args, threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core"),
     CLI_COMMON(struct args),
@@ -32,6 +33,7 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
                                        .out = args->out,
                                        .dtype = dtype_of[args->dtype],
                                        .threads = (int)args->threads,
+                                       .resume = args->resume,
                                        .force = args->force};
     return ig_dequantize(&job, watch, &report, err) &&
            cli_print_report(&report, args->out, args->common.json, err);

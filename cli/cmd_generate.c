@@ -203,6 +203,7 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     bool from_stdin = strcmp(args->prompt, "-") == 0 && !args->prompts;
     bool ok = !from_stdin || read_stdin(&typed, err);
     if (ok) ok = talk_open(args->model, &args->talk, args->raw, &talk, err);
+    cli_interrupt_arm();
     if (ok) {
         talk.top_count = (size_t)args->logprobs;
         if (args->common.json || args->prompts) talk.to = NULL;

@@ -8,7 +8,6 @@
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
-#include <signal.h>
 #include <stdlib.h>
 
 /* Buffers from this size on are the system's again as soon as they are freed. glibc raises the
@@ -61,13 +60,6 @@ static bool go_on(void *user, const struct ig_progress *progress)
     return !cli_interrupted();
 }
 
-/* The rest is done by the handler that cli_interrupt_arm has set. */
-static void on_terminate(int signal_number)
-{
-    (void)signal_number;
-    raise(SIGINT);
-}
-
 static bool announce(const struct args *args, const struct ig_server *server, struct ig_err *err)
 {
     const char *url = ig_server_url(server);
@@ -102,7 +94,6 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
 #ifdef M_MMAP_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER);
 #endif
-    signal(SIGTERM, on_terminate);
     cli_interrupt_arm();
     bool ok = ig_server_open(args->model, &serve, &server, err) && announce(args, server, err) &&
               ig_server_run(server, &own, err);

@@ -81,6 +81,7 @@ static int report_error(const struct cli_command *command, bool json, const stru
     }
     fprintf(stderr, "ingot %s: %s\n", command->name, err->text);
     if (err->code == IG_ERR_USAGE) fprintf(stderr, "'ingot %s --help' tells more\n", command->name);
+    if (err->code == IG_ERR_CANCELLED && cli_interrupted()) return CLI_STOPPED;
     return err->code == IG_ERR_USAGE ? 2 : 1;
 }
 
@@ -133,6 +134,8 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
               ig_dist_open(&ranks, &err) && silence_others(&err) && ig_isa_pick(&isa, &err) &&
               cli_models_find(command->options, args, &models, &err);
     const struct cli_common *common = args;
+    cli_interrupt_start(command->name);
+    cli_bad_page_arm(command->name, asks_for_json(argc, argv));
     bool first = ig_dist_rank(ranks) == 0;
     if (ok && (first || is_shared(command)))
         ok = command->run(args, cli_watch(common->quiet || !first), &err);

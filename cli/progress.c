@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,7 +12,13 @@
 #define LINE_SECONDS   5.0
 #define BAR_CELLS      24
 
-static volatile sig_atomic_t interrupts;
+/* Of a long job, which asks now and then; before, a signal ends the program at once. */
+static volatile sig_atomic_t polled, interrupts, terminated;
+static volatile sig_atomic_t waiting; /* an enum cli_wait */
+static struct termios terminal;       /* as it was before lines were edited on it */
+static bool has_terminal;
+static const char *stopped_text; /* for the handler, which may not format */
+static size_t stopped_len;
 
 static struct {
     bool terminal, drawn, quiet;
@@ -28,21 +35,50 @@ static double now_seconds(void)
 
 static void on_interrupt(int signal_number)
 {
-    (void)signal_number;
-    if (interrupts++) _exit(130);
+    if (waiting == CLI_WAITS_AT_PROMPT && signal_number == SIGINT) {
+        interrupts = 1;
+        return;
+    }
+    bool busy = polled && !waiting;
+    if (signal_number == SIGTERM) terminated = 1;
+    if (busy && interrupts++ == 0) return;
+    if (waiting == CLI_WAITS_AT_PROMPT && has_terminal) tcsetattr(STDIN_FILENO, TCSANOW, &terminal);
+    if (!busy && write(STDERR_FILENO, stopped_text, stopped_len) < 0) _exit(CLI_STOPPED);
+    _exit(CLI_STOPPED);
+}
+
+void cli_interrupt_wait(enum cli_wait how)
+{
+    if (how == CLI_WAITS_AT_PROMPT && !has_terminal)
+        has_terminal = tcgetattr(STDIN_FILENO, &terminal) == 0;
+    waiting = how;
+}
+
+void cli_interrupt_start(const char *command)
+{
+    static char text[64];
+    struct sigaction action = {.sa_handler = on_interrupt};
+    stopped_len = (size_t)snprintf(text, sizeof text, "ingot %.32s: stopped\n", command);
+    stopped_text = text;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
 }
 
 void cli_interrupt_arm(void)
 {
-    interrupts = 0;
-    struct sigaction action = {.sa_handler = on_interrupt};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
+    interrupts = terminated;
+    polled = 1;
 }
 
 bool cli_interrupted(void)
 {
     return interrupts != 0;
+}
+
+bool cli_terminated(void)
+{
+    return terminated != 0;
 }
 
 void cli_watch_clear(void)
@@ -81,6 +117,7 @@ static void format_line(const struct ig_progress *p, double elapsed, char *line,
 static bool progress(void *user, const struct ig_progress *p)
 {
     (void)user;
+    polled = 1;
     if (interrupts) return false;
     if (bar.quiet) return true;
     double now = now_seconds();
@@ -114,6 +151,5 @@ const struct ig_watch *cli_watch(bool quiet)
     bar.terminal = isatty(STDERR_FILENO);
     bar.quiet = quiet;
     watch.warn = quiet ? NULL : warn;
-    cli_interrupt_arm();
     return &watch;
 }

@@ -33,6 +33,8 @@ struct ig_model_options {
 IG_MUST_CHECK bool ig_model_open_as(const char *path, const struct ig_model_options *options,
                                     struct ig_model **out, struct ig_err *err);
 void ig_model_close(struct ig_model *model);
+/* Whether its files are those that it was opened with: the engine reads them in place. */
+IG_MUST_CHECK bool ig_model_unchanged(const struct ig_model *model, struct ig_err *err);
 /* The kernels and arithmetic in use, in words: for logs and result files. */
 const char *ig_model_arithmetic(const struct ig_model *model);
 const struct ig_model_shape *ig_model_shape(const struct ig_model *model);

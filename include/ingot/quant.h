@@ -117,7 +117,7 @@ struct ig_dequant_job {
     const char *model, *out;
     enum ig_dtype dtype; /* of the weights written */
     int threads;         /* 0: one for each core */
-    bool force;
+    bool resume, force;
 };
 /* Quantised folder back to plain weights, as mlx_lm.convert -d. */
 IG_MUST_CHECK bool ig_dequantize(const struct ig_dequant_job *job, const struct ig_watch *watch,

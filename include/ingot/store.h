@@ -46,6 +46,9 @@ void ig_store_warn(const struct ig_store *store, const struct ig_watch *watch);
 /* Copies bytes [first, first + bytes) of a tensor to out (pread: does not grow resident memory). */
 IG_MUST_CHECK bool ig_store_read(const struct ig_store *store, const struct ig_tensor *tensor,
                                  size_t first, size_t bytes, void *out, struct ig_err *err);
+/* Whether the files still have the sizes and modification times of when they were opened: asked
+ * before a result is believed. */
+IG_MUST_CHECK bool ig_store_unchanged(const struct ig_store *store, struct ig_err *err);
 /* The tensor's bytes in place, mapped on first use; may be unaligned. For engines that read the
  * same weights again and again. NULL on failure. */
 IG_MUST_CHECK const void *ig_store_map(struct ig_store *store, const struct ig_tensor *tensor,

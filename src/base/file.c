@@ -67,7 +67,9 @@ bool ig_file_pread(int fd, const char *path, uint64_t offset, void *out, size_t 
         size_t want = bytes - done < TRANSFER_BYTES_MAX ? bytes - done : TRANSFER_BYTES_MAX;
         ssize_t got = pread(fd, (char *)out + done, want, (off_t)(offset + done));
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return ig_err_errno(err, errno, "cannot read '%s'", path);
+        if (got < 0)
+            return ig_err_errno(err, errno, "cannot read '%s' at byte %llu", path,
+                                (unsigned long long)(offset + done));
         if (got == 0)
             return ig_err_set(err, IG_ERR_DATA, "'%s' ends at byte %llu, before byte %llu", path,
                               (unsigned long long)(offset + done),
@@ -84,7 +86,10 @@ bool ig_file_pwrite(int fd, const char *path, uint64_t offset, const void *data,
         size_t want = bytes - done < TRANSFER_BYTES_MAX ? bytes - done : TRANSFER_BYTES_MAX;
         ssize_t put = pwrite(fd, (const char *)data + done, want, (off_t)(offset + done));
         if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return ig_err_errno(err, errno, "cannot write '%s'", path);
+        if (put <=
+            0) /* nothing written and no reason given: some network file systems, when full */
+            return ig_err_errno(err, put < 0 ? errno : EIO, "cannot write '%s' at byte %llu", path,
+                                (unsigned long long)(offset + done));
         done += (size_t)put;
     }
     return true;

@@ -149,6 +149,7 @@ static bool score_batch(struct run *run, int64_t *end, struct ig_err *err)
         if (!eval__batch_add(&run->batch, i, &run->rows[i], err)) return false;
     }
     if (!eval__batch_run(&run->batch, run->logprobs, run->greedy, err) ||
+        !ig_model_unchanged(run->model, err) || /* before the log believes it */
         !keep_items(run, run->next, i, err))
         return false;
     *end = i;
@@ -169,8 +170,9 @@ static bool report(const struct run *run, const struct eval_part *part, int64_t 
                                    .items_total = run->how->tokens->items,
                                    .note = note};
     if (watch && watch->progress && !watch->progress(watch->user, &progress))
-        return ig_err_set(err, IG_ERR_CANCELLED, "stopped after %lld of %lld items",
-                          (long long)run->next, (long long)run->how->tokens->items);
+        return ig_err_set(err, IG_ERR_CANCELLED, "stopped after %lld of %lld items%s",
+                          (long long)run->next, (long long)run->how->tokens->items,
+                          run->how->log ? "; the same command goes on from there" : "");
     return true;
 }
 

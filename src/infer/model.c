@@ -214,6 +214,11 @@ void ig_model_close(struct ig_model *model)
     free(model);
 }
 
+bool ig_model_unchanged(const struct ig_model *model, struct ig_err *err)
+{
+    return ig_store_unchanged(model->store, err);
+}
+
 const struct ig_model_shape *ig_model_shape(const struct ig_model *model)
 {
     return &model->shape;

@@ -51,7 +51,8 @@ static bool advance(struct run *run, int64_t items, uint64_t bytes, struct ig_er
     if (run->watch && run->watch->progress)
         go = run->watch->progress(run->watch->user, &run->progress);
     pthread_mutex_unlock(&run->lock);
-    return go || ig_err_set(err, IG_ERR_CANCELLED, "stopped");
+    return go || ig_err_set(err, IG_ERR_CANCELLED,
+                            "stopped; what is finished is kept, and --resume goes on");
 }
 
 static uint64_t input_bytes(const struct merge_task *task)

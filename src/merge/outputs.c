@@ -222,8 +222,19 @@ bool merge__outputs_gather(struct ig_merge *m, struct ig_err *err)
     return true;
 }
 
+/* Nothing gets its final name that was made of files which others wrote meanwhile. */
+static bool inputs_unchanged(const struct ig_merge *m, struct ig_err *err)
+{
+    for (int i = 0; i < m->recipe->count; i++)
+        if (!ig_store_unchanged(m->stores[i], err) ||
+            (m->inputs[i].adapter && !ig_store_unchanged(m->inputs[i].adapter, err)))
+            return false;
+    return true;
+}
+
 bool merge__outputs_finish(struct ig_merge *m, struct ig_slice sketchbook, struct ig_err *err)
 {
+    if (!inputs_unchanged(m, err)) return false;
     for (int i = 0; i < m->output_count; i++)
         if (!finish_output(m, &m->outputs[i], sketchbook, err)) return false;
     struct ig_writer *writers[IG_OUTPUTS_MAX];

@@ -18,6 +18,7 @@ struct plain {
     const struct ig_tensor *source, *scales, *biases; /* scales NULL: it is plain already */
     struct ig_coder coder;
     atomic_llong left; /* chunks that are still to come */
+    bool finished;     /* by an interrupted run */
 };
 
 struct chunk {
@@ -187,7 +188,17 @@ static bool report_progress(struct melt *m, size_t bytes, bool whole, struct ig_
     bool go_on =
         !m->watch || !m->watch->progress || m->watch->progress(m->watch->user, &m->progress);
     pthread_mutex_unlock(&m->lock);
-    return go_on || ig_err_set(err, IG_ERR_CANCELLED, "stopped on request");
+    return go_on || ig_err_set(err, IG_ERR_CANCELLED,
+                               "stopped; what is finished is kept, and --resume goes on");
+}
+
+/* What an interrupted run has finished is not made again. */
+static bool ask_wanted(void *user, int thread, int64_t index, struct ig_err *err)
+{
+    struct melt *m = user;
+    (void)thread, (void)err;
+    m->plains[index].finished = ig_writer_has(m->writer, index);
+    return true;
 }
 
 static bool run_chunk(void *user, int thread, int64_t index, struct ig_err *err)
@@ -198,6 +209,7 @@ static bool run_chunk(void *user, int thread, int64_t index, struct ig_err *err)
     const struct ig_tensor *t = &m->tensors[c->tensor];
     int64_t elems = t->elems - c->first < CHUNK_ELEMS ? t->elems - c->first : CHUNK_ELEMS;
     size_t size = ig_dtype_bytes(t->dtype);
+    if (p->finished) return report_progress(m, 0, atomic_fetch_sub(&p->left, 1) == 1, err);
     unsigned char *out = m->buffers[thread], *scratch = out + (size_t)CHUNK_ELEMS * 8;
     bool ok = p->scales ? decode_chunk(m, p, c->first, elems, scratch, out, err)
                         : read_cast(m, p->source, c->first, elems, scratch, out, err);
@@ -223,7 +235,8 @@ static bool stream(struct melt *m, int threads, struct ig_err *err)
     for (int i = 0; i < ig_pool_size(m->pool); i++)
         if (!(m->buffers[i] = malloc(bytes))) return ig_err_nomem(err);
     m->progress.items_total = m->count;
-    return ig_pool_each(m->pool, m->chunk_count, run_chunk, m, err);
+    return ig_pool_each(m->pool, m->count, ask_wanted, m, err) &&
+           ig_pool_each(m->pool, m->chunk_count, run_chunk, m, err);
 }
 
 static bool write_model(struct melt *m, const struct ig_dequant_job *job, struct ig_err *err)
@@ -236,6 +249,7 @@ static bool write_model(struct melt *m, const struct ig_dequant_job *job, struct
         .total_parameters = m->parameters,
         .index_always = true,
         .fingerprint = ig_slice_of(ig_store_fingerprint(m->store)),
+        .resume = job->resume,
         .force = job->force,
     };
     struct ig_buf config = {0};
@@ -245,7 +259,7 @@ static bool write_model(struct melt *m, const struct ig_dequant_job *job, struct
         quant__config(ig_store_config(m->store), generation ? ig_json_doc_root(generation) : NULL,
                       NULL, m->dtype, &config, err) &&
         ig_writer_open(&plan, &m->writer, err) && stream(m, job->threads, err) &&
-        ig_writer_carry(m->writer, job->model, err) &&
+        ig_store_unchanged(m->store, err) && ig_writer_carry(m->writer, job->model, err) &&
         ig_writer_add(m->writer, "config.json", ig_buf_view(&config), err) &&
         ig_writer_finish(m->writer, err);
     ig_buf_release(&config);

@@ -248,7 +248,8 @@ static bool report_progress(struct flow *f, size_t bytes, bool whole, struct ig_
     bool go_on =
         !f->watch || !f->watch->progress || f->watch->progress(f->watch->user, &f->progress);
     pthread_mutex_unlock(&f->lock);
-    return go_on || ig_err_set(err, IG_ERR_CANCELLED, "stopped on request");
+    return go_on || ig_err_set(err, IG_ERR_CANCELLED,
+                               "stopped; what is finished is kept, and --resume goes on");
 }
 
 /* A piece in the casts' type, in the thread's buffer. */
@@ -353,6 +354,7 @@ static bool finish(struct flow *f, struct ig_job_report *report, struct ig_err *
 {
     for (int i = 0; i < f->cast_count; i++)
         if (!ig_writer_gather(ig_cast_writer(f->casts[i]), err)) return false;
+    if (!ig_store_unchanged(f->store, err)) return false;
     for (int i = 0; i < f->cast_count; i++) {
         struct ig_output_report *out = &report->outputs[i];
         if (!ig_writer_carry(ig_cast_writer(f->casts[i]), f->job->model, err)) return false;

@@ -19,7 +19,8 @@ struct store_file {
     const char *name;
     int fd;
     uint64_t bytes;
-    char *mapping; /* NULL until asked for; guarded by ig_store.lock */
+    struct timespec changed; /* when it was opened */
+    char *mapping;           /* NULL until asked for; guarded by ig_store.lock */
 };
 
 struct ig_store {
@@ -83,6 +84,7 @@ static bool open_file(struct opening *o, int index, const char *path, struct ig_
     if (file->fd < 0) return false;
     if (fstat(file->fd, &st) != 0) return ig_err_errno(err, errno, "cannot stat '%s'", path);
     file->bytes = (uint64_t)st.st_size;
+    file->changed = st.st_mtim;
     feed_text(o->identity, ig_slice_of(file->name));
     feed_u64(o->identity, file->bytes);
     feed_u64(o->times, (uint64_t)st.st_mtim.tv_sec);
@@ -107,7 +109,10 @@ static bool read_header(struct opening *o, int index, struct ig_err *err)
         ig_err_nomem(err);
         goto done;
     }
-    if (!ig_file_pread(file->fd, path, STORE_LENGTH_BYTES, text, length, err)) goto done;
+    if (!ig_file_pread(file->fd, path, STORE_LENGTH_BYTES, text, length, err)) {
+        free(text); /* the message has the file's name */
+        return false;
+    }
     feed_text(o->identity, ig_slice_make(text, length));
     ok = store__header_parse(ig_slice_make(text, length), file->bytes, &store->arena,
                              &o->parts[index], &o->part_counts[index], err);
@@ -406,6 +411,24 @@ bool ig_store_read(const struct ig_store *store, const struct ig_tensor *tensor,
     return ig_err_within(err, "tensor '" IG_SLICE_FMT "'", IG_SLICE_ARG(tensor->name));
 }
 
+bool ig_store_unchanged(const struct ig_store *store, struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    struct stat st;
+    for (int f = 0; f < store->file_count; f++) {
+        const struct store_file *file = &store->files[f];
+        if (!file_path(store, f, path, err)) return false;
+        if (fstat(file->fd, &st) != 0) return ig_err_errno(err, errno, "cannot stat '%s'", path);
+        if ((uint64_t)st.st_size == file->bytes && st.st_mtim.tv_sec == file->changed.tv_sec &&
+            st.st_mtim.tv_nsec == file->changed.tv_nsec)
+            continue;
+        return ig_err_set(err, IG_ERR_DATA,
+                          "'%s' has changed while it was read: what was made of it is of no use",
+                          path);
+    }
+    return true;
+}
+
 /* Asks for the pages behind a tensor in the background: an engine is going to read all of them. */
 static void prefetch(const char *bytes, size_t count)
 {
@@ -424,7 +447,7 @@ const void *ig_store_map_lazily(struct ig_store *store, const struct ig_tensor *
         if (mapping != MAP_FAILED)
             file->mapping = mapping;
         else
-            ig_err_errno(err, errno, "cannot map '%s'", file->name);
+            ig_err_errno(err, errno, "cannot map '%s/%s'", store->dir, file->name);
     }
     char *mapping = file->mapping;
     pthread_mutex_unlock(&store->lock);

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,9 +242,11 @@ class Interrupted(Case):
         return process.returncode, err
 
     def test_ctrl_c(self):
-        code, err = self.stop(signal.SIGINT)
-        self.assertEqual(code, 1)
-        self.assertIn("goes on where this one stopped", err)
+        for number in [signal.SIGINT, signal.SIGTERM]:
+            code, err = self.stop(number)
+            self.assertEqual(code, 130)
+            self.assertIn("goes on where this one stopped", err)
+            shutil.rmtree(self.cache)
 
     def test_kill(self):
         self.stop(signal.SIGKILL)

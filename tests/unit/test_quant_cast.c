@@ -178,7 +178,7 @@ static void bad_jobs_are_refused(void **state)
     job.model = scratch("one-q4");
     check_fails(ig_quantize(&job, NULL, &report, &err), &err, IG_ERR_UNSUPPORTED,
                 "quantised already");
-    const struct ig_dequant_job back = {model, scratch("plain"), IG_BF16, 1, false};
+    const struct ig_dequant_job back = {model, scratch("plain"), IG_BF16, 1, false, false};
     check_fails(ig_dequantize(&back, NULL, &report, &err), &err, IG_ERR_USAGE,
                 "is not quantised: its config.json has no 'quantization'");
     assert_false(ig_path_exists(scratch("twice")));
@@ -213,13 +213,13 @@ static void back_and_forth_is_stable(void **state)
     (void)state;
     struct ig_err err = {0};
     struct ig_job_report report;
-    struct ig_dequant_job back = {scratch("one-mxfp4"), scratch("plain"), IG_BF16, 2, false};
+    struct ig_dequant_job back = {scratch("one-mxfp4"), scratch("plain"), IG_BF16, 2, false, false};
     check_ok(ig_dequantize(&back, NULL, &report, &err), &err);
     assert_int_equal(report.outputs[0].bytes, report.output_bytes);
     struct ig_quant_job job = job_of("forth", 2, 1);
     job.model = scratch("plain");
     cast(&job);
-    back = (struct ig_dequant_job){scratch("forth"), scratch("back"), IG_BF16, 3, false};
+    back = (struct ig_dequant_job){scratch("forth"), scratch("back"), IG_BF16, 3, false, false};
     check_ok(ig_dequantize(&back, NULL, &report, &err), &err);
     same_folders("plain", "back");
 }

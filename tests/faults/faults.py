@@ -1,0 +1,368 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A disk that fails, fills up or loses half a file, signals, and inputs that change, at chosen calls: faults.c lets the
+Nth read, write or rename of a command fail. Each time the message says what and where, nothing half-made has the final
+name, and the same command with --resume ends with the bytes of an undisturbed run. Standard library only."""
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM, FIXTURES, LIBRARY = None, None, None
+SPREAD = 4  # of the calls of a kind, how many are let fail, in turn: the first, the last, and between
+
+LINEAR = """merge_method: linear
+models:
+  - {model: in/anvil, parameters: {weight: 1}}
+  - {model: in/ballad, parameters: {weight: 2}}
+dtype: bfloat16
+"""
+COMMANDS = {  # what they read in, what they write to
+    "merge": (["merge", "r.yaml", "out"], ["in/anvil", "in/ballad"]),
+    "both": (["merge", "r.yaml", "out", "--quantize", "none,mxfp4"], ["in/anvil", "in/ballad"]),
+    "quantize": (["quantize", "in/anvil", "out", "-r", "qx86-hi"], ["in/anvil"]),
+    "dequantize": (["dequantize", "in/packed", "out"], ["in/packed"]),
+    "expand": (["expand", "in/anvil", "out", "--copies", "3"], ["in/anvil"]),
+}
+
+
+def digest(folder):
+    """Of all files but those that name the folder; None when it is not there."""
+    if not folder.exists():
+        return None
+    sum_ = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "README.md"):
+        sum_.update(f"{path.relative_to(folder)}\n".encode())
+        sum_.update(path.read_bytes())
+    return sum_.hexdigest()
+
+
+def spread(count):
+    if count <= SPREAD:
+        return range(1, count + 1)
+    return sorted({1 + i * (count - 1) // (SPREAD - 1) for i in range(SPREAD)})
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # hundreds of runs, all of which sync
+        folder = tempfile.TemporaryDirectory(prefix="ingot-faults-", dir=fast)
+        self.addCleanup(folder.cleanup)
+        self.work = pathlib.Path(folder.name)
+        (self.work / "r.yaml").write_text(LINEAR)
+        self.log = self.work / "fault.log"
+        for name in ("anvil", "ballad"):
+            self.fresh(name)
+
+    def fresh(self, name):
+        """The fixture, writable, with the times that it always has here."""
+        to = self.work / "in" / name
+        shutil.rmtree(to, ignore_errors=True)
+        to.mkdir(parents=True)
+        for path in (FIXTURES / "models" / name).iterdir():
+            (to / path.name).write_bytes(path.read_bytes())
+            os.utime(to / path.name, (1e9, 1e9))
+        return to
+
+    def env(self, fault):
+        env = dict(os.environ, HF_HUB_CACHE=str(self.work / "hub"), ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") +
+                   ":verify_asan_link_order=0:detect_leaks=0:handle_sigbus=0")
+        if fault:
+            env |= {"LD_PRELOAD": LIBRARY, "INGOT_FAULT": fault, "INGOT_FAULT_LOG": str(self.log)}
+        return env
+
+    def run_with(self, fault, *args, code=None):
+        """Runs it, one thread, so that calls come in one order; returns the status, stdout and stderr."""
+        self.log.unlink(missing_ok=True)
+        threads = [] if args[0] == "inspect" else ["-j", "1"]
+        got = subprocess.run([PROGRAM, *args, "-q", *threads], cwd=self.work, env=self.env(fault), capture_output=True,
+                             text=True, timeout=100)
+        if code is not None:
+            self.assertEqual(got.returncode, code, f"{fault} {args}: {got.stderr}")
+        return got.returncode, got.stdout, got.stderr
+
+    def ingot(self, *args, code=0):
+        return self.run_with(None, *args, code=code)
+
+    def struck(self):
+        return self.log.read_text().split()[2] == "fired"
+
+    def count(self, call, part, args):
+        """How often the command makes that call."""
+        self.clear()
+        self.run_with(f"{call}:0:EIO:{part}", *args, code=0)
+        return int(self.log.read_text().split()[1])
+
+    def clear(self):
+        for path in self.work.glob("out*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def message(self, err, name):
+        """One line that begins as the command's errors do."""
+        lines = err.splitlines()
+        self.assertEqual(len(lines), 1, err)
+        self.assertTrue(lines[0].startswith(f"ingot {name}: "), err)
+        self.assertNotIn("Assertion", err)
+
+
+class Making(Case):
+    """merge, expand, quantize, dequantize."""
+
+    def setUp(self):
+        super().setUp()
+        self.ingot("quantize", "in/anvil", "in/packed", "-r", "q4")
+        self.whole, self.parts = {}, {}
+        for name, (args, _) in COMMANDS.items():
+            self.clear()
+            self.ingot(*args)
+            out = self.work / "out"
+            self.whole[name] = digest(out)
+            self.parts[name] = {folder: digest(folder_at) for folder, folder_at in
+                                [("out", out), ("none", out / "none"), ("mxfp4", out / "mxfp4")]}
+        self.clear()
+
+    def sweep(self, name, call, what, says, part=""):
+        """Lets call 1, .., the last one fail."""
+        args = COMMANDS[name][0]
+        total = self.count(call, part, args)
+        self.clear()
+        self.assertGreater(total, 0, f"{name} makes no {call}")
+        for at in spread(total):
+            with self.subTest(command=name, call=call, what=what, at=at):
+                self.clear()
+                code, _, err = self.run_with(f"{call}:{at}:{what}:{part}", *args)
+                self.assertEqual(code, -9 if what == "kill" else 1, err)
+                if what != "kill":
+                    self.message(err, args[0])
+                    self.assertTrue(any(word in err for word in says), err)
+                self.check_goes_on(name)
+
+    def check_goes_on(self, name):
+        args, out = COMMANDS[name][0], self.work / "out"
+        for folder in ([out / "none", out / "mxfp4"] if name == "both" else [out]):  # what has its name is whole
+            there = {digest(folder)} - {None}
+            self.assertLessEqual(there, {self.parts[name].get(folder.name)})
+        finished = digest(out) == self.whole[name] and not list(self.work.glob("out.*"))
+        code, _, err = self.ingot(*args, "--resume", code=None)
+        self.assertTrue(code == 0 or (finished and code == 2 and "exists" in err), err)
+        self.assertEqual(digest(out), self.whole[name])
+        self.assertEqual([p.name for p in self.work.glob("out*")], ["out"])
+
+    def test_reads_fail(self):
+        for name, (_, inputs) in COMMANDS.items():
+            for folder in inputs:
+                self.sweep(name, "pread", "EIO", [f"cannot read '{folder}/"], folder + "/")
+
+    def test_a_mount_is_lost(self):
+        self.sweep("both", "pread", "ESTALE", ["Stale file handle"], "in/ballad/model")
+
+    def test_writes_fail(self):
+        for name in COMMANDS:
+            self.sweep(name, "pwrite", "EIO", ["Input/output error"])
+            self.sweep(name, "write", "EIO", ["Input/output error"], "out")
+            self.sweep(name, "fsync", "EIO", ["Input/output error"])
+
+    def test_names_fail(self):
+        for name in COMMANDS:
+            self.sweep(name, "rename", "EIO", ["Input/output error"])
+
+    def test_the_disk_is_full(self):
+        for name in COMMANDS:
+            self.sweep(name, "fallocate", "ENOSPC", ["No space left on device"])
+        for call in ("pwrite", "write", "fsync"):
+            self.sweep("both", call, "ENOSPC", ["No space left on device"])
+        self.sweep("merge", "pwrite", "EDQUOT", ["quota exceeded"])
+
+    def test_kills(self):
+        for name in COMMANDS:
+            for call in ("pwrite", "write", "fsync", "rename"):
+                self.sweep(name, call, "kill", [])
+
+    def test_short_transfers_are_gone_on_with(self):
+        for name, (args, _) in COMMANDS.items():
+            for call in ("pread", "pwrite", "write"):
+                total = self.count(call, "", args)
+                self.clear()
+                for at in spread(total):
+                    self.run_with(f"{call}:{at}:short", *args, code=0)
+                    self.assertEqual(digest(self.work / "out"), self.whole[name], f"{name} {call} {at}")
+                    self.clear()
+
+    def test_an_input_is_cut(self):
+        """While it is read. What was made before is of the old file; the new one is refused, and says so."""
+        total = self.count("pread", "in/ballad/model", COMMANDS["merge"][0])
+        self.clear()
+        for at in spread(total):
+            code, _, err = self.run_with(f"pread:{at}:cut:in/ballad/model", *COMMANDS["merge"][0])
+            self.assertEqual(code, 1)
+            self.message(err, "merge")
+            self.assertIn("in/ballad", err)
+            self.assertFalse((self.work / "out").exists())
+            self.fresh("ballad")
+            self.ingot(*COMMANDS["merge"][0], "--resume")
+            self.assertEqual(digest(self.work / "out"), self.whole["merge"])
+            self.clear()
+
+    def test_signals(self):
+        """Ctrl-C and SIGTERM: a word, 130, and --resume goes on."""
+        for name, (args, inputs) in COMMANDS.items():
+            for word in ("int", "term"):
+                total = self.count("pread", inputs[0] + "/model", args)
+                self.clear()
+                for at in (1, total // 2):
+                    _, _, err = self.run_with(f"pread:{at}:{word}:{inputs[0]}/model", *args, code=130)
+                    self.message(err, args[0])
+                    self.assertIn("stopped", err)
+                    self.check_goes_on(name)
+                    self.clear()
+
+
+class Asking(Case):
+    """eval, inspect, generate, chat."""
+    EVAL = ["eval", "in/anvil", "-t", "mini", "-l", "3", "-o", "out"]
+
+    def result(self):
+        """What was scored, without the time in the files' names; and the log."""
+        files = sorted((self.work / "out").rglob("samples_*"))
+        return [p.read_text() for p in files], sorted(next((self.work / "out").rglob("items.log")).read_text().split("\n"))
+
+    def setUp(self):
+        super().setUp()
+        self.printed = self.ingot(*self.EVAL)[1]
+        self.want = self.result()
+        self.clear()
+
+    def goes_on(self):
+        """The same command again; nothing that was written is in its way."""
+        for path in (self.work / "out").rglob("*_2*"):  # of a run that failed behind them
+            path.unlink()
+        self.assertEqual(self.ingot(*self.EVAL)[1], self.printed)
+        self.assertEqual(self.result(), self.want)
+
+    def sweep(self, call, what, says, part):
+        total = self.count(call, part, self.EVAL)
+        self.assertGreater(total, 0)
+        for at in spread(total):
+            with self.subTest(call=call, what=what, at=at):
+                self.clear()
+                code, _, err = self.run_with(f"{call}:{at}:{what}:{part}", *self.EVAL)
+                self.assertEqual(code, 1, err)
+                self.message(err, "eval")
+                self.assertTrue(all(word in err for word in says), err)
+                self.goes_on()
+
+    def test_reads_fail(self):
+        for part in ("in/anvil/model", "in/anvil/tokenizer", "in/anvil/config"):
+            self.sweep("pread", "EIO", [f"cannot read '{part}", " at byte ", "Input/output error"], part)
+        self.sweep("pread", "EIO", ["Input/output error"], "boolq")
+
+    def test_writes_fail(self):
+        self.sweep("write", "ENOSPC", ["items.log", "No space left on device"], "items.log")
+        self.sweep("write", "EIO", ["out/", "Input/output error"], "out/")
+        self.sweep("pwrite", "ENOSPC", ["No space left on device"], "out/")
+        self.sweep("fsync", "EIO", ["Input/output error"], "out/")
+        self.sweep("rename", "EIO", ["Input/output error"], "out/")
+
+    def test_mapping_fails(self):
+        self.sweep("mmap", "EIO", ["in/anvil/model.safetensors", "Input/output error"], "in/anvil/model")
+
+    def test_a_mapped_file_is_cut(self):
+        """The system kills who reads such a page (SIGBUS); here the file, the place and the remedy are told."""
+        for args in (self.EVAL, ["generate", "in/anvil", "--raw", "-p", "the", "--max-tokens", "4"]):
+            for how in ([], ["--json"]):
+                self.clear()
+                self.fresh("anvil")
+                code, out, err = self.run_with("mmap:1:cut:in/anvil/model", *args, *how)
+                self.assertEqual(code, 1, err)
+                self.message(err, args[0])
+                self.assertRegex(err, r"/in/anvil/model\.safetensors' cannot be read at byte \d+: it was cut short")
+                if how:
+                    self.assertIn("cannot be read at byte", json.loads(out)["error"]["message"])
+        self.fresh("anvil")
+        self.goes_on()
+
+    def test_a_model_that_changes_is_not_believed(self):
+        """Nothing that was read of the changed file gets into the log."""
+        self.clear()
+        code, _, err = self.run_with("mmap:1:touch:in/anvil/model", *self.EVAL)
+        self.assertEqual(code, 1)
+        self.assertIn("in/anvil/model.safetensors' has changed while it was read", err)
+        self.fresh("anvil")
+        self.goes_on()
+
+    def test_signals(self):
+        for word in ("int", "term"):
+            total = self.count("write", "items.log", self.EVAL)
+            for at in (2, total // 2):
+                self.clear()
+                _, _, err = self.run_with(f"write:{at}:{word}:items.log", *self.EVAL, code=130)
+                self.message(err, "eval")
+                self.assertRegex(err, r"stopped after \d+ of \d+ items; the same command goes on from there")
+                self.goes_on()
+            self.clear()  # while the model is read, before the first item
+            _, _, err = self.run_with(f"pread:9:{word}:in/anvil/model", *self.EVAL, code=130)
+            self.assertIn("ingot eval: stopped", err)
+            self.goes_on()
+
+    def test_inspect(self):
+        for at in (1, 2):
+            _, _, err = self.run_with(f"pread:{at}:EIO:in/anvil/model", "inspect", "in/anvil", code=1)
+            self.assertEqual(err, "ingot inspect: cannot open model 'in/anvil': cannot read 'in/anvil/model.safetensors' "
+                                  f"at byte {8 * (at - 1)}: Input/output error\n")
+
+    def test_chat_stops(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with subprocess.Popen([PROGRAM, "chat", "in/anvil", "-q"], cwd=self.work, env=self.env(None), text=True,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                process.stdin.write("hello\n")
+                process.stdin.flush()
+                self.assertTrue(process.stdout.readline())  # a reply: it is in the middle of the conversation
+                process.send_signal(number)
+                _, err = process.communicate(timeout=60)
+                self.assertEqual((process.returncode, err.splitlines()[-1]), (130, "ingot chat: stopped"), err)
+
+    def test_chat_on_a_terminal_stops(self):
+        """At the prompt: SIGTERM ends it, Ctrl-C does not."""
+        parent, child = pty.openpty()
+        process = subprocess.Popen([PROGRAM, "chat", "in/anvil"], cwd=self.work, stdin=child, stdout=child, stderr=child,
+                                   env=dict(self.env(None), TERM="dumb"), start_new_session=True)
+        os.close(child)
+        self.addCleanup(process.kill)
+        seen = self.read_until(parent, b"> ")
+        while not select.select([parent], [], [], 0.1)[0]:  # it may have come before the line is read
+            process.send_signal(signal.SIGINT)
+        seen += self.read_until(parent, b"> ")
+        self.assertIsNone(process.poll(), seen)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 130)
+
+    def read_until(self, fd, mark):
+        seen = b""
+        while not seen.endswith(mark):
+            self.assertTrue(select.select([fd], [], [], 60)[0], seen)
+            seen += os.read(fd, 1)
+        return seen
+
+
+def main():
+    global PROGRAM, FIXTURES, LIBRARY
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--program", type=pathlib.Path, required=True)
+    parser.add_argument("--fixtures", type=pathlib.Path, required=True)
+    parser.add_argument("--library", type=pathlib.Path, required=True)
+    args, rest = parser.parse_known_args()
+    PROGRAM, FIXTURES, LIBRARY = args.program.resolve(), args.fixtures.resolve(), str(args.library.resolve())
+    unittest.main(argv=[sys.argv[0], *rest])
+
+
+if __name__ == "__main__":
+    main()
