@@ -119,9 +119,16 @@ static void bench_narrow(struct bench *b, enum ig_isa isa, enum ig_narrow kind, 
     char what[48];
     if (!ig_narrow_can(&b->w, kind) || !(bytes ? b->narrow.int8 : b->narrow.bf16)) return;
     snprintf(what, sizeof what, "%s as %s", format, bytes ? "int8" : "bf16");
-    b->narrow_tile = (struct ig_narrow_tile){kind,       b->packed_x, b->packed_w,
-                                             b->out,     COLS,        IG_NARROW_FEATURES,
-                                             b->w.group, TILE_ROWS,   IG_NARROW_FEATURES};
+    b->narrow_tile = (struct ig_narrow_tile){kind,
+                                             b->packed_x,
+                                             b->packed_w,
+                                             b->out,
+                                             COLS,
+                                             IG_NARROW_FEATURES,
+                                             b->w.group,
+                                             TILE_ROWS,
+                                             IG_NARROW_FEATURES,
+                                             ig_narrow_bits(&b->w)};
     measure(b, isa, "narrow pack_x", what, (double)IG_NARROW_ROWS * COLS, 0, run_pack_x);
     measure(b, isa, "narrow pack_w", what, block, 0, run_pack_w);
     measure(b, isa, "narrow tile", what, block, 2 * block * TILE_ROWS, run_narrow_tile);

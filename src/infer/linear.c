@@ -287,7 +287,8 @@ static void narrow_results(const struct job *job, const struct infer_lane *lane,
                                        .step = step,
                                        .group = w->group,
                                        .rows = (int)job->rows,
-                                       .features = (int)count});
+                                       .features = (int)count,
+                                       .bits = ig_narrow_bits(w)});
     for (int64_t r = 0; !job->scores && r < job->rows; r++)
         add_bias(p, r, first, count);
 }

@@ -4,13 +4,25 @@
 #include "tensor/cpu.h"
 
 #include <stdlib.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
-static const char *const isa_names[IG_ISA_COUNT] = {"ref", "avx2", "avx512"};
+static const char *const isa_names[IG_ISA_COUNT] = {"ref", "avx2", "avxvnni", "avx512"};
 
 const char *ig_isa_name(enum ig_isa isa)
 {
     return isa_names[isa];
 }
+
+#if defined(__x86_64__)
+/* Compilers of 2022 do not all know this word in __builtin_cpu_supports. */
+static bool has_avxvnni(void)
+{
+    unsigned a = 0, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & bit_AVXVNNI;
+}
+#endif
 
 bool ig_isa_available(enum ig_isa isa)
 {
@@ -20,6 +32,7 @@ bool ig_isa_available(enum ig_isa isa)
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                 __builtin_cpu_supports("bmi2");
     if (isa == IG_ISA_AVX2) return avx2;
+    if (isa == IG_ISA_AVXVNNI) return avx2 && has_avxvnni();
     return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 #else
@@ -40,7 +53,8 @@ bool ig_isa_pick(enum ig_isa *out, struct ig_err *err)
             return true;
         }
         return ig_err_set(err, IG_ERR_USAGE,
-                          "IG_KERNELS='%s' is unknown; it may be ref, avx2 or avx512", wish);
+                          "IG_KERNELS='%s' is unknown; it may be ref, avx2, avxvnni or avx512",
+                          wish);
     }
     enum ig_isa best = IG_ISA_REF;
     for (int i = 0; i < IG_ISA_COUNT; i++)

@@ -35,7 +35,7 @@ static void multiply(const struct ig_narrow_ops *ops, enum ig_narrow kind,
     }
     ops->pack_w(kind, w, 0, w->rows, ws);
     ops->tile(&(struct ig_narrow_tile){kind, xs, ws, out->y, w->cols, IG_NARROW_FEATURES, w->group,
-                                       rows, (int)w->rows});
+                                       rows, (int)w->rows, ig_narrow_bits(w)});
     free(xs), free(ws);
 }
 
@@ -143,6 +143,44 @@ static void every_packing_is_ref(void **state)
     }
 }
 
+/* Every product at its largest, all of one sign and of both: sums must not overflow on the way. */
+static void check_largest(const struct ig_narrow_ops *ops, const struct format *f)
+{
+    static const unsigned char codes[] = {0x00, 0xFF, 0x77};
+    enum { ROWS = 4, COLS = 256 };
+    float x[ROWS * COLS];
+    for (int c = 0; c < COLS; c++) {
+        x[c] = 3.0F;
+        x[COLS + c] = -3.0F;
+        x[2 * COLS + c] = c % 2 ? 3.0F : -3.0F;
+        x[3 * COLS + c] = c / 2 % 2 ? 3.0F : -3.0F;
+    }
+    for (size_t i = 0; i < sizeof codes; i++) {
+        struct weights w;
+        if (f->packing == IG_PACK_FP4 && !codes[i]) continue; /* nothing to compare errors with */
+        weights_init(&w, f, 16, COLS);
+        memset(w.data.data, codes[i], w.data.bytes);
+        if (ops->int8 && ig_narrow_can(&w.m, IG_NARROW_INT8)) {
+            check_tile(ops, IG_NARROW_INT8, &w.m, x, ROWS, f->name);
+            for (int r = 0; r < ROWS; r++)
+                check_matvec(ops, &w.m, x + r * COLS, f->name);
+        }
+        weights_release(&w);
+    }
+}
+
+static void largest_products_fit(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < IG_ISA_COUNT; isa++) {
+        struct ig_narrow_ops ops;
+        if (!ig_isa_available((enum ig_isa)isa)) continue;
+        ig_narrow_fill(&ops, (enum ig_isa)isa);
+        for (size_t f = 0; f < FORMATS; f++)
+            check_largest(&ops, &formats[f]);
+    }
+}
+
 static void check_broken(const struct ig_narrow_ops *ops, enum ig_narrow kind, size_t f)
 {
     static const float broken[] = {NAN, -NAN, INFINITY};
@@ -178,6 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_packing_is_ref),
+        cmocka_unit_test(largest_products_fit),
         cmocka_unit_test(broken_numbers_stay_broken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

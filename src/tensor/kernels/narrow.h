@@ -27,6 +27,7 @@ struct ig_narrow_tile {
     float *y;          /* y[row * step + feature] */
     int64_t cols, step;
     int group, rows, features;
+    int bits; /* INT8: that codes take, ig_narrow_bits */
 };
 
 struct ig_narrow_ops {
@@ -44,7 +45,8 @@ struct ig_narrow_ops {
                    float *y);
 };
 
-/* The layout of what pack_x, pack_w and prepare write; everything is aligned to 64 bytes.
+/* The layout of what pack_x, pack_w and prepare write, in as many bytes on every instruction set;
+ * everything is aligned to 64 bytes. 256-bit sets have their own (avx2/avx2_codes.h); the others:
  *   x, BF16     [column pair][row] of 2 x bf16
  *   x, INT8     [4 columns][row] of 4 x int8; then [group][row] scales s, and s (sum x')
  *   W, BF16     [half of 32][column pair][feature] of 2 x bf16
@@ -55,6 +57,8 @@ size_t ig_narrow_x_bytes(int64_t cols);
 size_t ig_narrow_w_bytes(int64_t cols);
 /* Whether W can be multiplied so, where the kernels are there. */
 bool ig_narrow_can(const struct ig_matrix *w, enum ig_narrow kind);
+/* Bits of the largest code that W can hold: fp4 counts to 24. */
+int ig_narrow_bits(const struct ig_matrix *w);
 /* Where INT8 scales start, in bytes. */
 size_t ig_narrow_x_scales(int64_t cols);
 size_t ig_narrow_w_scales(int64_t cols);
@@ -62,4 +66,6 @@ size_t ig_narrow_w_scales(int64_t cols);
 /* Fills ops for what this machine has among the instruction sets up to isa. */
 void ig_narrow_fill(struct ig_narrow_ops *ops, enum ig_isa isa);
 void ig_narrow_ref(struct ig_narrow_ops *ops);
-void ig_narrow_vnni(struct ig_narrow_ops *ops); /* AVX-512 with VNNI, VBMI */
+void ig_narrow_avx2(struct ig_narrow_ops *ops);
+void ig_narrow_avxvnni(struct ig_narrow_ops *ops); /* AVX2 with AVX-VNNI */
+void ig_narrow_vnni(struct ig_narrow_ops *ops);    /* AVX-512 with VNNI, VBMI */

@@ -54,6 +54,11 @@ bool ig_narrow_can(const struct ig_matrix *w, enum ig_narrow kind)
     }
 }
 
+int ig_narrow_bits(const struct ig_matrix *w)
+{
+    return w->packing == IG_PACK_FP4 ? 5 : w->bits;
+}
+
 /* One group of one row: codes, and its scale. Broken numbers give a broken scale. */
 static float quantize(const float *x, int group, int8_t *codes, int *sum)
 {
