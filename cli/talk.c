@@ -9,8 +9,6 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#define PROMPT_PIECE 512 /* tokens between looks at whether Ctrl-C was pressed */
-
 const char *const talk_ropes[] = {"as-config", "as-mlx-lm", NULL};
 
 uint64_t talk_peak_bytes(void)
@@ -246,10 +244,10 @@ static bool read_prompt(struct talk *talk, const struct ig_ids *before, size_t *
     held = (size_t)ig_session_trim(talk->session, (int64_t)held);
     double start = now_seconds();
     talk->reused = held;
-    for (; !talk->forgot && talk->ids.count - held > PROMPT_PIECE; held += PROMPT_PIECE) {
+    size_t piece = (size_t)ig_session_rows(talk->session); /* between looks at Ctrl-C */
+    for (; !talk->forgot && talk->ids.count - held > piece; held += piece) {
         if (cli_interrupted()) return ig_err_set(err, IG_ERR_CANCELLED, "stopped");
-        if (!ig_session_feed(talk->session, talk->ids.items + held, PROMPT_PIECE, err))
-            return false;
+        if (!ig_session_feed(talk->session, talk->ids.items + held, piece, err)) return false;
     }
     *kept = held;
     talk->read_seconds = now_seconds() - start;

@@ -53,6 +53,9 @@ IG_MUST_CHECK bool ig_session_new_beside(struct ig_session *other, int64_t conte
 void ig_session_free(struct ig_session *session);
 /* Tokens that it has room for. */
 int64_t ig_session_context(const struct ig_session *session);
+/* Tokens that go through the layers together: longer calls are cut into so many, shorter ones read
+ * the weights more often than need be. */
+int64_t ig_session_rows(const struct ig_session *session);
 /* Tokens in the cache. */
 int64_t ig_session_length(const struct ig_session *session);
 /* Forgets all but the first `length` tokens; says how many are left. These may be fewer in a model

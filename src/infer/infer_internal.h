@@ -11,8 +11,10 @@
 #include "tensor/kernels/neural.h"
 
 /* Rows of a prompt that go through the layers together. 512 rows make the unpacking of a block of
- * weights 1 / 512 of its use; more only costs memory. */
-#define INFER_ROWS_MAX 512
+ * weights 1 / 512 of its use; more only costs memory. Where experts share the rows, each needs as
+ * many: with 8 of 128, 2048 rows are 128 for an expert. */
+#define INFER_ROWS     512
+#define INFER_ROWS_MAX 2048
 /* Up to so many rows matvec, which unpacks for each, is faster than tiles (docs/performance.md). */
 #define INFER_MATVEC_ROWS 3
 /* Results of one task of a product: rows of W that one thread takes at a time. */

@@ -160,6 +160,13 @@ static bool make_buffers(struct ig_session *s, struct ig_err *err)
     return true;
 }
 
+static int64_t most_rows(const struct ig_model_shape *m, int64_t context)
+{
+    int64_t rows = m->experts ? INFER_ROWS * m->experts / m->experts_used : INFER_ROWS;
+    if (rows > INFER_ROWS_MAX) rows = INFER_ROWS_MAX;
+    return context < rows ? context : rows;
+}
+
 static bool make_session(struct ig_model *model, struct ig_session *beside, int64_t context,
                          struct ig_session **out, struct ig_err *err)
 {
@@ -172,7 +179,7 @@ static bool make_session(struct ig_model *model, struct ig_session *beside, int6
     if (beside) infer__share(s, beside);
     s->model = model;
     s->context = context ? context : model->shape.context;
-    if (!beside) s->rows_max = s->context < INFER_ROWS_MAX ? s->context : INFER_ROWS_MAX;
+    if (!beside) s->rows_max = most_rows(&model->shape, s->context);
     if (!make_cache(s, err) || (!beside && !make_buffers(s, err)) || !infer__make_state(s, err)) {
         ig_session_free(s);
         return false;
@@ -205,6 +212,11 @@ void ig_session_free(struct ig_session *session)
 int64_t ig_session_context(const struct ig_session *session)
 {
     return session->context;
+}
+
+int64_t ig_session_rows(const struct ig_session *session)
+{
+    return session->rows_max;
 }
 
 int64_t ig_session_length(const struct ig_session *session)
