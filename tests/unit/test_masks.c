@@ -10,7 +10,7 @@
 
 #define COUNT 1024
 
-static float row[COUNT], sum[COUNT], got[2][COUNT], more[2][COUNT];
+static float row[COUNT], sum[COUNT], counts[COUNT], got[2][COUNT], more[2][COUNT];
 static uint32_t keys[COUNT], keep[COUNT], mask[2][COUNT];
 static uint64_t tallies[2][65536];
 
@@ -27,6 +27,7 @@ static int set_up(void **state)
     for (int i = 0; i < COUNT; i++) {
         row[i] = i % 7 == 0 ? 0 : i % 11 == 0 ? -0.0f : noise() * (float)pow(10, i % 5 - 2);
         sum[i] = i % 5 == 0 ? -0.0f : noise();
+        counts[i] = (float)(i % 4);
         keep[i] = noise() > 0 ? UINT32_MAX : 0;
         memcpy(&keys[i], &row[i], sizeof keys[i]);
         keys[i] &= 0x7FFFFFFFu;
@@ -64,8 +65,9 @@ static void check_masks(const struct ig_masks_ops *ops, int isa, int64_t n)
 
 static void check_sums(const struct ig_masks_ops *ops, int isa, int64_t n)
 {
-    static float want[4][COUNT];
-    for (int which = 0; which < 4; which++) {
+    static float want[9][COUNT];
+    const float *const rows[3] = {row, sum, counts};
+    for (int which = 0; which < 9; which++) {
         float *to = got[0], *other = more[0];
         memcpy(to, sum, sizeof got[0]);
         memcpy(other, row, sizeof more[0]);
@@ -73,6 +75,12 @@ static void check_sums(const struct ig_masks_ops *ops, int isa, int64_t n)
         if (which == 1) ops->scale(row, NULL, 0.3f, n, to);
         if (which == 2) ops->agree(sum, row, 0.7f, n, to, other);
         if (which == 3) ops->divide(row, n, to);
+        if (which == 4) ops->divide_least(row, 1e-3f, n, to);
+        if (which == 5) ops->variance(rows, 3, n, other, to);
+        if (which == 6) ops->count_over(row, 0.01f, n, to);
+        if (which == 7) ops->average(row, counts, 0.01f, n, to);
+        if (which == 7) ops->boost(counts, 1.3f, n, to);
+        if (which == 8) ops->approach(sum, row, 0.1f, 1e-6f, n, to);
         if (which < 3) ops->add(other, n, to);
         if (isa == 0) memcpy(want[which], to, sizeof want[0]);
         assert_memory_equal(want[which], to, sizeof want[0]);
@@ -84,9 +92,13 @@ static void check_sums(const struct ig_masks_ops *ops, int isa, int64_t n)
     ops->sizes(row, keep, n / 16 * 16, all[at], kept[at]);
     assert_memory_equal(all[0], all[at], sizeof all[0]);
     assert_memory_equal(kept[0], kept[at], sizeof kept[0]);
-    static int64_t equal;
+    static int64_t equal, shared[2], unique[2];
     if (isa == 0) equal = ops->equal(keys, n, 0);
     assert_int_equal(equal, ops->equal(keys, n, 0));
+    shared[at] = unique[at] = 0;
+    ops->shares(row, counts, 0.01f, n, &shared[at], &unique[at]);
+    assert_int_equal(shared[0], shared[at]);
+    assert_int_equal(unique[0], unique[at]);
 }
 
 static void every_set_has_the_same_bits(void **state)
@@ -120,6 +132,19 @@ static void ref_does_what_it_says(void **state)
             assert_int_equal(mask[1][i],
                              merge__random_at(42, (uint64_t)i + 3) < 1u << 31 ? UINT32_MAX : 0);
     }
+    int64_t shared = 0, unique = 0, over[2] = {0};
+    ops.shares(row, counts, 0.01f, COUNT, &shared, &unique);
+    ops.average(row, counts, 0.01f, COUNT, got[0]);
+    for (int i = 0; i < COUNT; i++) {
+        bool has = fabsf(row[i]) > 0.01f;
+        over[0] += has && counts[i] > 1;
+        over[1] += has && counts[i] == 1;
+        assert_true(got[0][i] == (has ? row[i] / fmaxf(counts[i], 1) : 0));
+    }
+    assert_int_equal(shared, over[0]);
+    assert_int_equal(unique, over[1]);
+    ops.shares(row, counts, -1.0f, COUNT, &shared, &unique);
+    assert_int_equal(unique, over[1] + COUNT / 4);
 }
 
 int main(void)

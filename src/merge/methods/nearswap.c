@@ -24,12 +24,6 @@ static enum merge_rows rows(const struct merge_case *job, const void *state, int
     return job->numerics == IG_F32 ? MERGE_ROWS_DELTA : MERGE_ROWS_PLAIN;
 }
 
-static float weight_of(float apart, float t)
-{
-    float w = t / (apart > APART_MIN ? apart : APART_MIN);
-    return w < 0 ? 0 : w > 1 ? 1 : w;
-}
-
 static void map_stepwise(const struct merge_block *b, float t, float *out)
 {
     const float *base = b->rows[0], *other = b->rows[1];
@@ -71,9 +65,7 @@ static void map(const struct merge_block *b, const void *state, float *out)
         map_stepwise(b, t, out);
         return;
     }
-    const float *base = b->rows[0], *delta = b->rows[1];
-    for (int64_t i = 0; i < b->count; i++)
-        out[i] = base[i] + weight_of(fabsf(delta[i]), t) * delta[i];
+    b->masks->approach(b->rows[0], b->rows[1], t, APART_MIN, b->count, out);
 }
 
 static void trace(const struct merge_case *job, const void *state, struct ig_json_writer *w)

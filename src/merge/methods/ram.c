@@ -51,8 +51,7 @@ static void count_models(const struct merge_block *b, float epsilon, float *coun
 {
     memset(count, 0, (size_t)b->count * sizeof *count);
     for (int m = 1; m < b->job->models; m++)
-        for (int64_t i = 0; i < b->count; i++)
-            count[i] += fabsf(b->rows[m][i]) > epsilon ? 1.0f : 0.0f;
+        b->masks->count_over(b->rows[m], epsilon, b->count, count);
 }
 
 static int sums(const struct merge_case *job, const void *state, int round)
@@ -69,11 +68,7 @@ static void reduce(const struct merge_block *b, const void *state, int round,
     count_models(b, epsilon, count);
     for (int m = 1; m < b->job->models; m++) {
         int64_t shared = 0, unique = 0;
-        for (int64_t i = 0; i < b->count; i++) {
-            bool has = fabsf(b->rows[m][i]) > epsilon;
-            shared += has && count[i] > 1;
-            unique += has && count[i] == 1;
-        }
+        b->masks->shares(b->rows[m], count, epsilon, b->count, &shared, &unique);
         out[2 * (m - 1)][0] += (double)shared;
         out[2 * (m - 1) + 1][0] += (double)unique;
     }
@@ -101,19 +96,13 @@ static void add_deltas(const struct merge_block *b, const float *own, float *out
     count_models(b, epsilon, count);
     memset(out, 0, (size_t)b->count * sizeof *out);
     for (int m = 1; m < b->job->models; m++) {
-        const float *d = b->rows[m];
-        float factor = own ? own[m - 1] : 1;
-        for (int64_t i = 0; i < b->count; i++)
-            part[i] = fabsf(d[i]) > epsilon ? d[i] / (count[i] > 1 ? count[i] : 1) : 0;
+        b->masks->average(b->rows[m], count, epsilon, b->count, part);
         merge__round(b, part);
-        for (int64_t i = 0; own && i < b->count; i++)
-            part[i] *= count[i] == 1 ? factor : 1;
-        for (int64_t i = 0; i < b->count; i++)
-            out[i] += part[i];
+        if (own) b->masks->boost(count, own[m - 1], b->count, part);
+        b->masks->add(part, b->count, out);
     }
     if (!own) merge__round(b, out);
-    for (int64_t i = 0; i < b->count; i++)
-        out[i] += b->rows[0][i];
+    b->masks->add(b->rows[0], b->count, out);
     if (!own) merge__round(b, out);
 }
 

@@ -79,23 +79,8 @@ static int sums(const struct merge_case *job, const void *state, int round)
 /* Population variance over the models, in spare[0]. */
 static const float *variance(const struct merge_block *b)
 {
-    int n = b->job->models - 1;
-    float *mean = b->spare[1], *out = b->spare[0];
-    memset(mean, 0, (size_t)b->count * sizeof *mean);
-    memset(out, 0, (size_t)b->count * sizeof *out);
-    for (int m = 1; m <= n; m++)
-        for (int64_t i = 0; i < b->count; i++)
-            mean[i] += b->rows[m][i];
-    for (int64_t i = 0; i < b->count; i++)
-        mean[i] /= (float)n;
-    for (int m = 1; m <= n; m++) {
-        for (int64_t i = 0; i < b->count; i++) {
-            float apart = b->rows[m][i] - mean[i];
-            out[i] += apart * apart;
-        }
-    }
-    for (int64_t i = 0; i < b->count; i++)
-        out[i] /= (float)n;
+    float *out = b->spare[0];
+    b->masks->variance(b->rows + 1, b->job->models - 1, b->count, b->spare[1], out);
     merge__round(b, out);
     return out;
 }
@@ -233,11 +218,9 @@ static void map(const struct merge_block *b, const void *state, float *out)
     merge__round(b, out);
     merge__round(b, divisor);
     float least = merge__round_one(b->job->numerics, (float)WEIGHT_MIN);
-    for (int64_t i = 0; i < b->count; i++)
-        out[i] /= divisor[i] > least ? divisor[i] : least;
+    b->masks->divide_least(divisor, least, b->count, out);
     merge__round(b, out);
-    for (int64_t i = 0; i < b->count; i++)
-        out[i] += b->rows[0][i];
+    b->masks->add(b->rows[0], b->count, out);
     merge__round(b, out);
 }
 

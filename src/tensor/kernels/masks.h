@@ -35,6 +35,23 @@ struct ig_masks_ops {
                   float *weights);
     /* row /= divisors, those that are 0 taken for 1. */
     void (*divide)(const float *divisors, int64_t count, float *row);
+    /* row /= divisors, those under least taken for least. */
+    void (*divide_least)(const float *divisors, float least, int64_t count, float *row);
+    /* Over the rows: their variance (of a population). scratch, out: not rows. */
+    void (*variance)(const float *const *rows, int n, int64_t count, float *scratch, float *out);
+    /* counts += 1 where the row's magnitude is over epsilon. */
+    void (*count_over)(const float *row, float epsilon, int64_t count, float *counts);
+    /* Of the elements over epsilon, how many have a count over 1, and how many of 1. */
+    void (*shares)(const float *row, const float *counts, float epsilon, int64_t count,
+                   int64_t *shared, int64_t *unique);
+    /* out = what is over epsilon of row, over its count. */
+    void (*average)(const float *row, const float *counts, float epsilon, int64_t count,
+                    float *out);
+    /* row *= factor where the count is 1. */
+    void (*boost)(const float *counts, float factor, int64_t count, float *row);
+    /* out = base + w delta; w = t / |delta| between 0 and 1, the magnitude at least `least`. */
+    void (*approach)(const float *base, const float *delta, float t, float least, int64_t count,
+                     float *out);
 };
 
 void ig_masks_ref(struct ig_masks_ops *ops);

@@ -159,6 +159,98 @@ static void divide(const float *restrict divisors, int64_t count, float *restric
         row[i] /= divisors[i] == 0 ? 1 : divisors[i];
 }
 
+static void divide_least(const float *restrict divisors, float least, int64_t count,
+                         float *restrict row)
+{
+    for (int64_t i = 0; i < count; i++)
+        row[i] /= divisors[i] > least ? divisors[i] : least;
+}
+
+static void variance(const float *const *rows, int n, int64_t count, float *restrict mean,
+                     float *restrict out)
+{
+    memset(mean, 0, (size_t)count * sizeof *mean);
+    memset(out, 0, (size_t)count * sizeof *out);
+    for (int m = 0; m < n; m++)
+        add(rows[m], count, mean);
+    for (int64_t i = 0; i < count; i++)
+        mean[i] /= (float)n;
+    for (int m = 0; m < n; m++) {
+        const float *restrict row = rows[m];
+        for (int64_t i = 0; i < count; i++) {
+            float apart = row[i] - mean[i];
+            out[i] += apart * apart;
+        }
+    }
+    for (int64_t i = 0; i < count; i++)
+        out[i] /= (float)n;
+}
+
+/* All ones where the magnitude is over epsilon, else 0. As integers: what is not negative compares
+ * as its bits do. */
+static inline uint32_t over(float value, int32_t epsilon)
+{
+    return (int32_t)(bits_of(value) & 0x7FFFFFFFu) > epsilon ? UINT32_MAX : 0;
+}
+
+static inline int32_t bound_of(float epsilon)
+{
+    return epsilon < 0 ? -1 : (int32_t)bits_of(epsilon + 0.0f);
+}
+
+static void count_over(const float *restrict row, float epsilon, int64_t count,
+                       float *restrict counts)
+{
+    int32_t bound = bound_of(epsilon);
+    for (int64_t i = 0; i < count; i++)
+        counts[i] += of_bits(bits_of(1.0f) & over(row[i], bound));
+}
+
+static void shares(const float *restrict row, const float *restrict counts, float epsilon,
+                   int64_t count, int64_t *shared, int64_t *unique)
+{
+    int32_t bound = bound_of(epsilon), single = (int32_t)bits_of(1.0f);
+    for (int64_t at = 0; at < count; at += POUR) {
+        int64_t end = count - at < POUR ? count : at + POUR;
+        int32_t several = 0, one = 0;
+        for (int64_t i = at; i < end; i++) {
+            int32_t has = (int32_t)over(row[i], bound), models = (int32_t)bits_of(counts[i]);
+            several -= has & -(models > single);
+            one -= has & -(models == single);
+        }
+        *shared += several;
+        *unique += one;
+    }
+}
+
+static void average(const float *restrict row, const float *restrict counts, float epsilon,
+                    int64_t count, float *restrict out)
+{
+    int32_t bound = bound_of(epsilon);
+    for (int64_t i = 0; i < count; i++) {
+        float part = row[i] / (counts[i] > 1 ? counts[i] : 1);
+        out[i] = of_bits(bits_of(part) & over(row[i], bound));
+    }
+}
+
+static void boost(const float *restrict counts, float factor, int64_t count, float *restrict row)
+{
+    for (int64_t i = 0; i < count; i++)
+        row[i] *= counts[i] == 1 ? factor : 1;
+}
+
+static void approach(const float *restrict base, const float *restrict delta, float t, float least,
+                     int64_t count, float *restrict out)
+{
+    for (int64_t i = 0; i < count; i++) {
+        float apart = __builtin_fabsf(delta[i]);
+        float w = t / (apart > least ? apart : least);
+        w = w < 0 ? 0 : w;
+        w = w > 1 ? 1 : w;
+        out[i] = base[i] + w * delta[i];
+    }
+}
+
 static void fill(struct ig_masks_ops *ops)
 {
     *ops = (struct ig_masks_ops){.magnitudes = magnitudes,
@@ -171,5 +263,12 @@ static void fill(struct ig_masks_ops *ops)
                                  .sizes = sizes,
                                  .add = add,
                                  .agree = agree,
-                                 .divide = divide};
+                                 .divide = divide,
+                                 .divide_least = divide_least,
+                                 .variance = variance,
+                                 .count_over = count_over,
+                                 .shares = shares,
+                                 .average = average,
+                                 .boost = boost,
+                                 .approach = approach};
 }
