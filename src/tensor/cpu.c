@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cpu — which instruction sets this machine runs. AVX-512 here means F, BW, VL and DQ, which every
- * server part since Skylake-SP and Zen 4 has. */
+ * server part since Skylake-SP and Zen 4 has. NEON is part of every 64-bit ARM. */
 #include "tensor/cpu.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include <cpuid.h>
 #endif
 
-static const char *const isa_names[IG_ISA_COUNT] = {"ref", "avx2", "avxvnni", "avx512"};
+static const char *const isa_names[IG_ISA_COUNT] = {"ref", "avx2", "avxvnni", "avx512", "neon"};
 
 const char *ig_isa_name(enum ig_isa isa)
 {
@@ -22,22 +22,28 @@ static bool has_avxvnni(void)
     unsigned a = 0, b, c, d;
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & bit_AVXVNNI;
 }
-#endif
 
-bool ig_isa_available(enum ig_isa isa)
+static bool has(enum ig_isa isa)
 {
-    if (isa == IG_ISA_REF) return true;
-#if defined(__x86_64__)
     /* F16C came before AVX2 in every maker's parts, and clang 14 cannot ask for it. */
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                 __builtin_cpu_supports("bmi2");
     if (isa == IG_ISA_AVX2) return avx2;
     if (isa == IG_ISA_AVXVNNI) return avx2 && has_avxvnni();
-    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    return isa == IG_ISA_AVX512 && avx2 && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq");
+}
 #else
-    return false;
+static bool has(enum ig_isa isa)
+{
+    return isa == IG_ISA_NEON && IG_ISA_HAS_NEON;
+}
 #endif
+
+bool ig_isa_available(enum ig_isa isa)
+{
+    return isa == IG_ISA_REF || has(isa);
 }
 
 bool ig_isa_pick(enum ig_isa *out, struct ig_err *err)
@@ -53,7 +59,8 @@ bool ig_isa_pick(enum ig_isa *out, struct ig_err *err)
             return true;
         }
         return ig_err_set(err, IG_ERR_USAGE,
-                          "IG_KERNELS='%s' is unknown; it may be ref, avx2, avxvnni or avx512",
+                          "IG_KERNELS='%s' is unknown; it may be ref, avx2, avxvnni, avx512 "
+                          "or neon",
                           wish);
     }
     enum ig_isa best = IG_ISA_REF;

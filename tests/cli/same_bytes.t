@@ -5,7 +5,7 @@ skipped), and after a kill at any moment.
   $ digest() { (cd "$1" && find . -type f ! -name ingot.json ! -name README.md | LC_ALL=C sort | xargs cat | sha256sum); }
   $ ingot merge r.yaml first -q > log && digest first > want
   $ for n in 1 2 3 8; do ingot merge r.yaml out -q -j $n > log; digest out | cmp - want; rm -r out; done
-  $ for isa in ref avx2 avx512; do IG_KERNELS=$isa ingot list methods > log 2>&1 || continue; IG_KERNELS=$isa ingot merge r.yaml out -q > log; digest out | cmp - want; rm -r out; done
+  $ for isa in ref avx2 avx512 neon; do IG_KERNELS=$isa ingot list methods > log 2>&1 || continue; IG_KERNELS=$isa ingot merge r.yaml out -q > log; digest out | cmp - want; rm -r out; done
   $ ingot merge r.yaml small -q --memory 8M > log; digest small | cmp - want
   $ for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
   >   rm -rf out out.partial
@@ -35,6 +35,6 @@ Quantising too; and merging and quantising in one pass is merging, then quantisi
 
   $ ingot quantize first q -q --recipe qx86-hi > log && digest q > want
   $ for n in 1 2 3 8; do ingot quantize first out -q --recipe qx86-hi -j $n > log; digest out | cmp - want; rm -r out; done
-  $ for isa in ref avx2 avx512; do IG_KERNELS=$isa ingot list methods > log 2>&1 || continue; IG_KERNELS=$isa ingot quantize first out -q --recipe qx86-hi > log; digest out | cmp - want; rm -r out; done
+  $ for isa in ref avx2 avx512 neon; do IG_KERNELS=$isa ingot list methods > log 2>&1 || continue; IG_KERNELS=$isa ingot quantize first out -q --recipe qx86-hi > log; digest out | cmp - want; rm -r out; done
   $ ingot quantize first many -q --recipe qx86-hi,qx65-hi,mxfp4 > log && digest many/qx86-hi | cmp - want
   $ ingot merge r.yaml both -q --quantize none,qx86-hi > log && cmp both/none/model.safetensors first/model.safetensors && for f in model.safetensors config.json model.safetensors.index.json; do cmp both/qx86-hi/$f q/$f; done

@@ -9,7 +9,14 @@
 #include <cmocka.h>
 // clang-format on
 #include "ingot/err.h"
+#include <stdlib.h>
 #include <string.h>
+
+/* Whether a foreign processor is emulated: slowly. */
+static inline bool check_emulated(void)
+{
+    return getenv("MESON_EXE_WRAPPER") != NULL;
+}
 
 /* Fails the test with the library's message when done is false. */
 #define check_ok(done, err)                                                                        \

@@ -163,7 +163,10 @@ static void a_killed_run_goes_on(void **state)
     unsigned random = 20260101;
     for (int i = 0; i < KILLS; i++) { /* before any thread of this process */
         random = random * 1103515245U + 12345;
-        long most = 30000L << (i < 6 ? i : 6); /* some come after a batch on slow kernels too */
+        int doublings = check_emulated() ? 9 : 6;
+        long most =
+            30000L << (i < doublings ? i
+                                     : doublings); /* some come after a batch on slow kernels too */
         start_and_kill(killed, 1 + i % 2, (long)(random >> 8) % most);
     }
     assert_int_equal(done(whole, 1, "all"), 0);

@@ -72,20 +72,21 @@ static void bytes_depend_on_nothing_else(void **state)
 {
     (void)state;
     struct ig_err err = {0};
-    static const char *const isas[] = {"ref", "avx2", "avx512"};
     static const int threads[] = {1, 2, 3, 8};
     for (size_t r = 0; r < sizeof recipes / sizeof *recipes; r++) {
         struct merge_setup setup = {.out = "want", .threads = 1, .force = true, .trace = true};
         check_ok(try_merge(recipes[r], &setup, &err), &err);
-        for (int i = 0; i < 12; i++) {
-            if (!ig_isa_available((enum ig_isa)(i % 3))) continue;
-            setenv("IG_KERNELS", isas[i % 3], 1);
+        for (int i = 0; i < 4 * IG_ISA_COUNT; i++) {
+            enum ig_isa isa = (enum ig_isa)(i % IG_ISA_COUNT);
+            if (!ig_isa_available(isa)) continue;
+            setenv("IG_KERNELS", ig_isa_name(isa), 1);
             /* 8 MiB: with more threads each has less, and large tensors are split */
-            setup = (struct merge_setup){.out = "got",
-                                         .threads = threads[i / 3],
-                                         .memory = i % 2 ? (int64_t)8 << 20 : 0,
-                                         .force = true,
-                                         .trace = true};
+            setup =
+                (struct merge_setup){.out = "got",
+                                     .threads = threads[i / IG_ISA_COUNT],
+                                     .memory = (i / IG_ISA_COUNT + i) % 2 ? (int64_t)8 << 20 : 0,
+                                     .force = true,
+                                     .trace = true};
             check_ok(try_merge(recipes[r], &setup, &err), &err);
             unsetenv("IG_KERNELS");
             assert_same_file("want/model.safetensors", "got/model.safetensors");

@@ -92,13 +92,12 @@ static void bytes_depend_on_nothing_else(void **state)
 {
     (void)state;
     struct ig_err err = {0};
-    static const char *const isas[] = {"ref", "avx2", "avx512"};
     for (size_t r = 0; r < RECIPES; r++) {
         struct merge_setup setup = {.out = "want", .threads = 1, .force = true, .trace = true};
         check_ok(try_merge(recipes[r], &setup, &err), &err);
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < IG_ISA_COUNT; i++) {
             if (!ig_isa_available((enum ig_isa)i)) continue;
-            setenv("IG_KERNELS", isas[i], 1);
+            setenv("IG_KERNELS", ig_isa_name((enum ig_isa)i), 1);
             /* 8 MiB for 8 threads: the large tensor is split */
             setup = (struct merge_setup){.out = "got",
                                          .threads = i == 1 ? 2 : 8,

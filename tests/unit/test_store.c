@@ -196,7 +196,7 @@ static void a_header_of_26334_tensors_opens_fast(void **state)
         ig_store_close(store);
     }
     print_message("%d tensors in 13 shards: %.1f ms\n", (int)COUNT, best * 1e3);
-    assert_true(SANITIZED || best < 0.1);
+    assert_true(SANITIZED || check_emulated() || best < 0.1);
 }
 
 int main(void)

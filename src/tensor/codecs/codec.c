@@ -135,6 +135,15 @@ static void grid_of_one_bit(struct codec_block *b, int group)
     }
 }
 
+/* A scale that is NaN comes of infinities: inf - inf and inf / inf, whose sign each architecture
+ * chooses. x86's, where mlx's bytes come from, is minus; a group of one infinity gets -s, a plus.
+ */
+static void sign_bad_scales(struct codec_block *b, int bits)
+{
+    for (int64_t g = 0; g < b->groups; g++)
+        if (isnan(b->scale[g])) b->scale[g] = b->lo[g] == b->hi[g] && bits != 1 ? NAN : -NAN;
+}
+
 static void encode_affine(const struct ig_coder *c, struct codec_block *b)
 {
     int group = c->codec.group_size;
@@ -145,6 +154,7 @@ static void encode_affine(const struct ig_coder *c, struct codec_block *b)
         grid_of_one_bit(b, group);
     else
         c->ops.grid(b->lo, b->hi, b->groups, levels, b->scale, b->bias);
+    sign_bad_scales(b, c->codec.bits);
     c->ops.codes(b->x, b->groups, group, b->scale, b->bias, levels, b->codes);
 }
 

@@ -16,6 +16,7 @@ struct ig_convert_ops {
 void ig_convert_ref(struct ig_convert_ops *ops);
 void ig_convert_avx2(struct ig_convert_ops *ops);
 void ig_convert_avx512(struct ig_convert_ops *ops);
+void ig_convert_neon(struct ig_convert_ops *ops);
 
 /* Any float or integer dtype; the four above go to the ops, the others are plain loops. */
 void ig_convert_to_f32(const struct ig_convert_ops *ops, enum ig_dtype dtype, const void *src,

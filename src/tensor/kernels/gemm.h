@@ -17,3 +17,4 @@ struct ig_gemm_ops {
 void ig_gemm_ref(struct ig_gemm_ops *ops);
 void ig_gemm_avx2(struct ig_gemm_ops *ops);
 void ig_gemm_avx512(struct ig_gemm_ops *ops);
+void ig_gemm_neon(struct ig_gemm_ops *ops);

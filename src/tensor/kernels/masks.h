@@ -57,3 +57,4 @@ struct ig_masks_ops {
 void ig_masks_ref(struct ig_masks_ops *ops);
 void ig_masks_avx2(struct ig_masks_ops *ops);
 void ig_masks_avx512(struct ig_masks_ops *ops);
+void ig_masks_neon(struct ig_masks_ops *ops);

@@ -76,3 +76,4 @@ void ig_matmul_permute(const struct ig_matrix *w, const float *x, int lanes, int
 void ig_matmul_ref(struct ig_matmul_ops *ops);
 void ig_matmul_avx2(struct ig_matmul_ops *ops);
 void ig_matmul_avx512(struct ig_matmul_ops *ops);
+void ig_matmul_neon(struct ig_matmul_ops *ops);

@@ -50,3 +50,4 @@ struct ig_neural_ops {
 void ig_neural_ref(struct ig_neural_ops *ops);
 void ig_neural_avx2(struct ig_neural_ops *ops);
 void ig_neural_avx512(struct ig_neural_ops *ops);
+void ig_neural_neon(struct ig_neural_ops *ops);

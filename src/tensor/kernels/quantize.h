@@ -32,3 +32,4 @@ struct ig_quantize_ops {
 void ig_quantize_ref(struct ig_quantize_ops *ops);
 void ig_quantize_avx2(struct ig_quantize_ops *ops);
 void ig_quantize_avx512(struct ig_quantize_ops *ops);
+void ig_quantize_neon(struct ig_quantize_ops *ops);

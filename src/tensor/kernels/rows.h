@@ -45,3 +45,4 @@ struct ig_rows_ops {
 void ig_rows_ref(struct ig_rows_ops *ops);
 void ig_rows_avx2(struct ig_rows_ops *ops);
 void ig_rows_avx512(struct ig_rows_ops *ops);
+void ig_rows_neon(struct ig_rows_ops *ops);
