@@ -39,6 +39,21 @@ IG_MUST_CHECK bool ig_recipe_expand(const struct ig_expand_ask *ask, struct ig_r
 /* The recipe by which the text model is taken out of a vision-language one. */
 IG_MUST_CHECK bool ig_recipe_extract(const char *model, int64_t context_length,
                                      struct ig_recipe **out, struct ig_err *err);
+/* The recipe by which a model gets another model's tokenizer (docs/surgery.md). */
+struct ig_transplant_ask {
+    const char *model, *donor;
+    int approximation, weight_scheme, subword_method; /* indices into the lists below */
+    int prefix_match, byte_match, spelling;
+    bool cosine_similarity;
+    int64_t k;
+    double new_vocab_noise, new_vocab_scale; /* 0 and 1: none */
+};
+extern const char *const ig_transplant_methods[], *const ig_transplant_weights[],
+                                                      *const ig_transplant_subwords[],
+                                                          *const ig_transplant_allow[],
+                                                              *const ig_transplant_spellings[];
+IG_MUST_CHECK bool ig_recipe_transplant(const struct ig_transplant_ask *ask, struct ig_recipe **out,
+                                        struct ig_err *err);
 void ig_recipe_free(struct ig_recipe *recipe);
 
 struct ig_merge_job {

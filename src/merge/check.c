@@ -70,7 +70,7 @@ static void compare_configs(struct checker *c)
 {
     const struct ig_merge *m = c->m;
     const struct ig_json *donor = merge__text_config(m->inputs[m->donor].config);
-    for (int i = 0; i < m->recipe->count; i++) {
+    for (int i = 0; i < merge__slice_models(m->recipe); i++) {
         const struct ig_json *own = merge__text_config(m->inputs[i].config);
         if (i == m->donor) continue;
         if (!own)
@@ -122,9 +122,9 @@ static bool digest_template(struct checker *c, int model, struct ig_err *err)
 static bool compare_tokens(struct checker *c, struct ig_err *err)
 {
     const struct ig_merge *m = c->m;
-    for (int i = 0; i < m->recipe->count; i++)
+    for (int i = 0; i < merge__slice_models(m->recipe); i++)
         if (!digest_tokenizer(c, i, err) || !digest_template(c, i, err)) return false;
-    for (int i = 0; i < m->recipe->count; i++) {
+    for (int i = 0; i < merge__slice_models(m->recipe); i++) {
         if (strcmp(c->tokenizers[i], c->tokenizers[m->donor]) != 0 && !m->recipe->tokenizer)
             find(c, "tokenizer",
                  merge__name(&c->arena,
@@ -177,7 +177,7 @@ static void compare_models(struct checker *c)
     const struct ig_merge *m = c->m;
     bool mixed;
     enum ig_dtype donor = usual_dtype(&m->inputs[m->donor], &mixed);
-    for (int i = 0; i < m->recipe->count; i++) {
+    for (int i = 0; i < merge__slice_models(m->recipe); i++) {
         enum ig_dtype own = usual_dtype(&m->inputs[i], &mixed);
         if (own != donor)
             find(c, "dtype",
@@ -307,7 +307,7 @@ static void put_parameters(const struct checker *c, const struct sink *s)
     for (const struct ig_opt *o = method->options; o && o->kind != IG_OPT_KIND_END; o++)
         put_reach(c, s, o, -1);
     for (const struct ig_opt *o = method->model_options; o && o->kind != IG_OPT_KIND_END; o++)
-        for (int i = 0; i < c->m->recipe->count; i++)
+        for (int i = 0; i < merge__slice_models(c->m->recipe); i++)
             put_reach(c, s, o, i);
 }
 
@@ -334,7 +334,7 @@ static void write_json(const struct checker *c, struct ig_buf *out)
     ig_json_open(&w, '{');
     ig_json_key(&w, "models");
     ig_json_open(&w, '[');
-    for (int i = 0; i < m->recipe->count; i++) {
+    for (int i = 0; i < merge__slice_models(m->recipe); i++) {
         ig_json_open(&w, '{');
         ig_json_key(&w, "model");
         ig_json_put_text(&w, ig_slice_of(path_of(c, i)));

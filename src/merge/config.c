@@ -258,7 +258,7 @@ static void set_tied(const struct ig_merge *m, struct ig_json *config)
     struct ig_json *members[] = {merge__config_find(config, "tie_word_embeddings"),
                                  text ? merge__config_find(text, "tie_word_embeddings") : NULL};
     bool head = false, apart = false;
-    for (int i = 0; i < m->recipe->count; i++) {
+    for (int i = 0; i < merge__slice_models(m->recipe); i++) {
         bool tied = false;
         ig_json_bool(ig_json_get(m->inputs[i].config, "tie_word_embeddings"), &tied);
         head = head || has_head(&m->inputs[i]);
@@ -321,6 +321,7 @@ bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
     if (m->vocab_rows && rows && !set_int(rows, m->vocab_rows, arena, err)) return false;
     rows = merge__config_find(copy, "vocab_size");
     if (m->vocab_rows && rows && !set_int(rows, m->vocab_rows, arena, err)) return false;
+    if (!merge__set_token_ids(m, copy, text, arena, err)) return false;
     if (!merge__set_context(m, text, arena, err)) return false;
     *out = copy;
     return true;

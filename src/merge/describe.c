@@ -18,7 +18,8 @@ static struct totals count(const struct ig_merge *m)
         t.copied += !merged;
         t.parameters += m->tensors[i].elems;
     }
-    t.memory = merge__worker_bytes(m) * (uint64_t)m->threads + m->whole_bytes;
+    t.memory =
+        merge__worker_bytes(m) * (uint64_t)m->threads + m->whole_bytes + merge__transplant_bytes(m);
     for (int i = 0; i < m->output_count; i++)
         t.disk += merge__output_bytes(m, i);
     return t;
@@ -93,6 +94,9 @@ static void write_text(const struct ig_merge *m, const struct totals *t, struct 
     struct ig_buf context = {0};
     merge__describe_context(m, &context);
     if (context.len) ig_buf_printf(out, "context  %s\n", context.data);
+    ig_buf_clear(&context);
+    merge__describe_transplant(m, &context);
+    if (context.len) ig_buf_printf(out, "tokens   %s\n", context.data);
     ig_buf_release(&context);
     ig_buf_printf(out, "memory   %.1f MB on %d thread%s\n", (double)t->memory / 1e6, m->threads,
                   m->threads == 1 ? "" : "s");

@@ -541,6 +541,8 @@ bool ig_merge_run(struct ig_merge *m, const struct ig_watch *watch, struct ig_jo
     struct run run = {.m = m, .watch = watch, .lock = PTHREAD_MUTEX_INITIALIZER};
     struct ig_buf sketchbook = {.len_max = (size_t)4 << 30};
     double start = ig_clock_seconds();
+    m->watch = watch;
+    m->watch_lock = &run.lock;
     bool ok = prepare(&run, err) && merge__outputs_start(m, err);
     if (ok && m->job.trace) ok = merge__sketch_open(m, &run.sketch, err);
     ok = ok && run_all(&run, err) && merge__outputs_gather(m, err);

@@ -48,8 +48,12 @@ void merge__write_card(const struct ig_merge *m, const struct merge_output *outp
     if (output->quantize) ig_buf_text(out, "- mlx\n");
     ig_buf_text(out, "---\n# ");
     ig_buf_slice(out, last_part(ig_slice_of(output->path)));
-    ig_buf_printf(out, "\n\nA merge of %d models, made with ingot %s by the method `%s` (%s)",
-                  r->count, INGOT_VERSION, r->method->name, r->method->summary);
+    if (r->transplant)
+        ig_buf_printf(out, "\n\nA model with another one's tokenizer, made with ingot %s",
+                      INGOT_VERSION);
+    else
+        ig_buf_printf(out, "\n\nA merge of %d models, made with ingot %s by the method `%s` (%s)",
+                      r->count, INGOT_VERSION, r->method->name, r->method->summary);
     if (output->quantize) ig_buf_printf(out, ", quantised as `%s`", output->name);
     ig_buf_text(out, ".\n\n## Models\n");
     for (int i = 0; i < r->count; i++) {
@@ -60,6 +64,11 @@ void merge__write_card(const struct ig_merge *m, const struct merge_output *outp
     if (r->context) {
         ig_buf_text(out, "\n## Context\n");
         merge__describe_context(m, out);
+        ig_buf_text(out, ".\n");
+    }
+    if (r->transplant) {
+        ig_buf_text(out, "\n## Tokenizer\n");
+        merge__describe_transplant(m, out);
         ig_buf_text(out, ".\n");
     }
     ig_buf_text(out, "\n## Recipe\n```yaml\n");

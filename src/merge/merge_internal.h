@@ -8,6 +8,8 @@
 #include "merge/views/views.h"
 #include "merge/vocabulary/vocabulary.h"
 
+#include <pthread.h>
+
 /* ---- plan.c ---- */
 
 enum merge_action {
@@ -78,6 +80,9 @@ struct ig_merge {
     const char *tokenizer_folder; /* where its files are, when that is not the donor; or NULL */
     struct merge_file files[MERGE_FILES_MAX];
     int file_count;
+    struct transplant *transplant; /* or NULL */
+    const struct ig_watch *watch;  /* while it runs, for what takes long when it is read; or NULL */
+    pthread_mutex_t *watch_lock;
     int donor;                      /* whose config.json and other files are taken */
     const struct ig_json *config;   /* as it is to be written, or NULL */
     struct ig_json_doc *generation; /* the donor's generation_config.json, for casts; or NULL */

@@ -63,6 +63,9 @@ static bool read_generation(struct ig_merge *m, struct ig_err *err)
     struct ig_buf text = {0};
     const char *folder = ig_store_path(m->stores[m->donor]);
     if (!m->job.quantize_count || !ig_path_is_dir(folder)) return true;
+    for (int i = 0; i < m->file_count; i++)
+        if (strcmp(m->files[i].name, "generation_config.json") == 0)
+            return ig_json_doc_new(m->files[i].text, &m->generation, err);
     if (!ig_path_join(path, folder, "generation_config.json", err)) return false;
     if (!ig_path_exists(path)) return true;
     bool ok = ig_file_read(path, GENERATION_BYTES_MAX, &text, err) &&

@@ -455,6 +455,7 @@ static bool plan_all(struct planner *p, struct ig_err *err)
     if (!merge__inputs_open(m, p->watch, err)) return false;
     if (!merge__apply_tokenizer(m, p->watch, err) || !merge__apply_template(m, p->watch, err))
         return ig_err_within(err, "%s", r->name);
+    if (!merge__apply_transplant(m, p->watch, err)) return false;
     if (!merge__params_new(r, &m->params, err)) return false;
     if (!list_rows(p, err) || !merge__join(m, &p->arena, &p->entries, &p->count, err) ||
         !check_complete(p, err) || !plan_tasks(p, err))
@@ -494,6 +495,7 @@ void ig_merge_close(struct ig_merge *m)
     merge__outputs_close(m);
     merge__inputs_close(m);
     merge__params_free(m->params);
+    merge__transplant_free(m->transplant);
     ig_arena_release(&m->arena);
     free(m);
 }

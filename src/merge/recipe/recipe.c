@@ -9,12 +9,27 @@
 
 #define ARENA_BYTES_MAX ((size_t)512 << 20)
 
-static const char *const top_keys[] = {
-    "merge_method",      "models",        "slices",      "modules",
-    "base_model",        "parameters",    "dtype",       "out_dtype",
-    "copy_missing_from", "numerics",      "random_seed", "expand",
-    "extract",           "experts",       "context",     "tokenizer_source",
-    "tokenizer",         "chat_template", "name",        NULL};
+static const char *const top_keys[] = {"merge_method",
+                                       "models",
+                                       "slices",
+                                       "modules",
+                                       "base_model",
+                                       "parameters",
+                                       "dtype",
+                                       "out_dtype",
+                                       "copy_missing_from",
+                                       "numerics",
+                                       "random_seed",
+                                       "expand",
+                                       "extract",
+                                       "experts",
+                                       "context",
+                                       "tokenizer_source",
+                                       "tokenizer",
+                                       "chat_template",
+                                       "name",
+                                       "transplant",
+                                       NULL};
 static bool is_one_of(struct ig_slice text, const char *const *words)
 {
     for (; *words; words++)
@@ -225,7 +240,7 @@ static bool read_root(struct ig_recipe *r, const struct ig_yaml *root, struct ig
         !merge__read_context(r, root, err) || !read_dtypes(r, root, err) ||
         !read_numbers(r, root, err) || !read_layout(r, root, err) ||
         !merge__read_tokenizer(r, root, err) || !merge__read_template(r, root, err) ||
-        !read_copy_sources(r, root, err))
+        !read_copy_sources(r, root, err) || !merge__read_transplant(r, root, err))
         return false;
     /* unknown parameters and bad values show before a model is opened */
     struct merge_params *params;

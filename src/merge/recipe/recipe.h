@@ -56,20 +56,26 @@ struct ig_recipe {
     const struct ig_yaml *parameters; /* or NULL */
     const struct ig_yaml *module_parameters;
     bool has_dtype, has_out_dtype;
-    bool stepwise;                      /* numerics: mergekit */
-    int64_t seed;                       /* random_seed */
-    enum ig_dtype dtype, out_dtype;     /* inputs are rounded to dtype; out_dtype is written */
-    struct recipe_expand *expand;       /* or NULL */
-    struct recipe_context *context;     /* or NULL */
-    struct recipe_moe *moe;             /* dense models as experts; or NULL */
-    struct recipe_tokenizer *tokenizer; /* or NULL */
-    struct ig_slice chat;               /* a template, or "auto"; ptr NULL: the donor's */
+    bool stepwise;                        /* numerics: mergekit */
+    int64_t seed;                         /* random_seed */
+    enum ig_dtype dtype, out_dtype;       /* inputs are rounded to dtype; out_dtype is written */
+    struct recipe_expand *expand;         /* or NULL */
+    struct recipe_context *context;       /* or NULL */
+    struct recipe_moe *moe;               /* dense models as experts; or NULL */
+    struct recipe_tokenizer *tokenizer;   /* or NULL */
+    struct recipe_transplant *transplant; /* or NULL; its donor is the last model, in no slice */
+    struct ig_slice chat;                 /* a template, or "auto"; ptr NULL: the donor's */
     const struct ig_yaml *chat_at;
     bool extract;                                /* text models out of vision-language ones */
     enum merge_experts experts;                  /* layout of the output */
     int copy_from[MERGE_MODELS_MAX], copy_count; /* copy_missing_from, in the order to try */
 };
 
+/* How many of the models have a part in slices. */
+static inline int merge__slice_models(const struct ig_recipe *r)
+{
+    return r->transplant ? r->count - 1 : r->count;
+}
 IG_MUST_CHECK bool merge__check_keys(const struct ig_yaml *map, const char *const *known,
                                      struct ig_err *err);
 IG_MUST_CHECK bool merge__need_text(const struct ig_yaml *node, const char *what,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * shorthand — the recipes that `ingot expand` and `ingot extract` stand for. They are text like any
- * other, so that the model card and ingot.json say what was done, and anyone can do it again. */
+ * shorthand — the recipes that `ingot expand`, `extract` and `transplant` stand for. They are text
+ * like any other, so that the model card and ingot.json say what was done, and anyone can do it
+ * again. */
 #include "merge/merge_internal.h"
 
 #include "base/file.h"
@@ -98,6 +99,35 @@ bool ig_recipe_extract(const char *model, int64_t context_length, struct ig_reci
     ig_buf_text(&text, "extract: text\n");
     put_context(&text, context_length);
     bool ok = parse(&text, "extract", out, err);
+    ig_buf_release(&text);
+    return ok;
+}
+
+static void put_choice(struct ig_buf *out, const char *key, const char *const *words, int at)
+{
+    if (at) ig_buf_printf(out, "  %s: \"%s\"\n", key, words[at]);
+}
+
+bool ig_recipe_transplant(const struct ig_transplant_ask *ask, struct ig_recipe **out,
+                          struct ig_err *err)
+{
+    struct ig_buf text = {0};
+    put_head(&text, ask->model);
+    ig_buf_text(&text, "transplant:\n");
+    put_line(&text, "  donor: ", ask->donor);
+    ig_buf_printf(&text, "  approximation: %s\n", ig_transplant_methods[ask->approximation]);
+    ig_buf_printf(&text, "  k: %lld\n", (long long)ask->k);
+    put_choice(&text, "weight_scheme", ig_transplant_weights, ask->weight_scheme);
+    put_choice(&text, "subword_method", ig_transplant_subwords, ask->subword_method);
+    put_choice(&text, "prefix_match", ig_transplant_allow, ask->prefix_match);
+    put_choice(&text, "byte_match", ig_transplant_allow, ask->byte_match);
+    put_choice(&text, "spelling", ig_transplant_spellings, ask->spelling);
+    if (ask->cosine_similarity) ig_buf_text(&text, "  cosine_similarity: true\n");
+    if (ask->new_vocab_noise != 0)
+        ig_buf_printf(&text, "  new_vocab_noise: %.17g\n", ask->new_vocab_noise);
+    if (ask->new_vocab_scale != 1)
+        ig_buf_printf(&text, "  new_vocab_scale: %.17g\n", ask->new_vocab_scale);
+    bool ok = parse(&text, "transplant", out, err);
     ig_buf_release(&text);
     return ok;
 }

@@ -341,7 +341,7 @@ bool merge__unify_experts(struct ig_merge *m, struct ig_err *err)
     if (want == LAYOUT_STACKED) want = LAYOUT_SINGLE; /* it is of quantised folders only */
     if (m->recipe->experts != MERGE_EXPERTS_KEEP)
         want = m->recipe->experts == MERGE_EXPERTS_SINGLE ? LAYOUT_SINGLE : LAYOUT_FUSED;
-    for (int i = 0; i < m->recipe->count; i++) {
+    for (int i = 0; i < merge__slice_models(m->recipe); i++) {
         enum layout have = layout_of(&m->inputs[i]);
         if (have == LAYOUT_NONE || want == LAYOUT_NONE || have == want) continue;
         bool ok = have == LAYOUT_SINGLE || merge__split_experts(m, &m->inputs[i], err);

@@ -43,11 +43,11 @@ static bool add_head(struct ig_merge *m, struct merge_input *in, struct ig_slice
 bool merge__untie(struct ig_merge *m, struct ig_err *err)
 {
     const struct ig_tensor *heads[MERGE_MODELS_MAX], *any = NULL;
-    for (int i = 0; i < m->recipe->count; i++) {
+    for (int i = 0; i < merge__slice_models(m->recipe); i++) {
         heads[i] = find_role(&m->inputs[i], IG_ROLE_LM_HEAD);
         if (heads[i]) any = heads[i];
     }
-    for (int i = 0; any && i < m->recipe->count; i++)
+    for (int i = 0; any && i < merge__slice_models(m->recipe); i++)
         if (!heads[i] && !add_head(m, &m->inputs[i], any->name, err)) return false;
     return true;
 }

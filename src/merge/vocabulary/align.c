@@ -179,8 +179,7 @@ static bool take_mean(struct ig_merge *m, const struct merge_view *view, struct 
 
 /* ---- the tensors ---- */
 
-/* Which of a model's tensors has that role and last component; -1: none. */
-static int64_t find_tensor(const struct merge_input *in, enum ig_role role, const char *last)
+int64_t merge__find_rows(const struct merge_input *in, enum ig_role role, const char *last)
 {
     const struct ig_arch *arch = ig_arch_find(in->config);
     for (int64_t i = 0; i < in->count; i++) {
@@ -222,7 +221,7 @@ static bool align_group(struct ig_merge *m, struct merge_alignment *a, enum ig_r
     struct aligned group = {.a = a};
     int64_t at[MERGE_MODELS_MAX], width = -1;
     for (int k = 0; k < a->models; k++) {
-        at[k] = find_tensor(&m->inputs[k], role, last);
+        at[k] = merge__find_rows(&m->inputs[k], role, last);
         if (at[k] < 0) continue;
         group.of[k] = m->inputs[k].tensors[at[k]];
         int64_t own = group.of[k]->shape[0] ? group.of[k]->elems / group.of[k]->shape[0] : 0;

@@ -69,3 +69,5 @@ struct merge_alignment {
     bool *forced;
 };
 IG_MUST_CHECK bool merge__align(struct ig_merge *m, struct merge_alignment *a, struct ig_err *err);
+/* Which of a model's tensors has that role and last component; -1: none. */
+int64_t merge__find_rows(const struct merge_input *in, enum ig_role role, const char *last);
