@@ -21,6 +21,7 @@ struct rows_job {
     float *added;        /* to x before the norm; may be NULL */
     const float *after;  /* the norm of what is added; may be NULL */
     void (*run)(const struct rows_job *job, int64_t row);
+    struct infer_batch *kept; /* in the last layer: the rows that are read; NULL: all are */
 };
 
 static void run_rows(void *user, int thread, int threads)
@@ -88,15 +89,21 @@ static void turn(float *head, const float *angles, int64_t half)
     }
 }
 
-/* Norms and turns a row's queries and keys; puts keys and values into the cache. */
-static void place_row(const struct rows_job *job, int64_t row)
+static const float *row_angles(const struct rows_job *job, int64_t row)
+{
+    const struct ig_session *s = job->s;
+    bool sliding = s->model->layers[job->layer].sliding && s->model->rope[1];
+    return s->angles + (sliding * s->rows_max + row) * s->model->shape.rotary;
+}
+
+/* Norms and turns a row's queries. */
+static void place_queries(const struct rows_job *job, int64_t row)
 {
     struct ig_session *s = job->s;
     const struct ig_model_shape *m = &s->model->shape;
     const struct infer_layer *layer = &s->model->layers[job->layer];
     int64_t dim = m->head_dim, half = m->rotary / 2;
-    bool sliding = layer->sliding && s->model->rope[1];
-    const float *angles = s->angles + (sliding * s->rows_max + row) * m->rotary;
+    const float *angles = row_angles(job, row);
     float eps = (float)m->norm_eps;
     for (int64_t h = 0; h < m->heads; h++) {
         float *q = s->q + (row * m->heads + h) * dim;
@@ -105,6 +112,17 @@ static void place_row(const struct rows_job *job, int64_t row)
         if (layer->q_norm) s->model->neural.rms_norm(q, layer->q_norm, dim, eps, q);
         turn(q, angles, half);
     }
+}
+
+/* The same for its keys; puts them and its values into the cache. */
+static void place_keys(const struct rows_job *job, int64_t row)
+{
+    struct ig_session *s = job->s;
+    const struct ig_model_shape *m = &s->model->shape;
+    const struct infer_layer *layer = &s->model->layers[job->layer];
+    int64_t dim = m->head_dim, half = m->rotary / 2;
+    const float *angles = row_angles(job, row);
+    float eps = (float)m->norm_eps;
     for (int64_t h = 0; h < m->kv_heads; h++) {
         float *k = s->k + (row * m->kv_heads + h) * dim;
         if (layer->k_norm) s->model->neural.rms_norm(k, layer->k_norm, dim, eps, k);
@@ -114,6 +132,12 @@ static void place_row(const struct rows_job *job, int64_t row)
         memcpy(cache->keys + at, k, (size_t)dim * sizeof *k);
         memcpy(cache->values + at, s->v + (row * m->kv_heads + h) * dim, (size_t)dim * sizeof *k);
     }
+}
+
+static void place_row(const struct rows_job *job, int64_t row)
+{
+    place_queries(job, row);
+    place_keys(job, row);
 }
 
 void infer__activate(const struct ig_model *model, float *gate, const float *up, int64_t n)
@@ -146,6 +170,71 @@ static void gate_row(const struct rows_job *job, int64_t row)
             s->attended[h * dim + j] /= 1.0F + expf(-s->wide[(2 * h + 1) * dim + j]);
 }
 
+/* ---- the last layer: rows that nobody reads end at their keys and values ---- */
+
+/* A run of rows that follow each other in a part is a part of its own. */
+static void keep_parts(const struct infer_batch *all, struct infer_batch *kept)
+{
+    int64_t n = 0;
+    kept->part_count = 0;
+    for (int64_t p = 0; p < all->part_count; p++) {
+        const struct infer_part *part = &all->parts[p];
+        int64_t last = -2;
+        for (; n < all->wanted_count && all->wanted[n] < part->row + part->rows; n++) {
+            int64_t row = all->wanted[n];
+            if (row != last + 1) {
+                struct infer_part *run = &kept->parts[kept->part_count++];
+                *run = *part;
+                run->offset += row - part->row;
+                run->row = n;
+                run->rows = 0;
+            }
+            kept->parts[kept->part_count - 1].rows++;
+            last = row;
+        }
+    }
+    kept->rows = n;
+}
+
+/* What is known of the rows that are read moves together; the others are forgotten. */
+static void keep_wanted(struct ig_session *s, struct rows_job *job)
+{
+    const struct infer_batch *all = s->batch;
+    const struct ig_model *m = s->model;
+    int64_t hidden = m->shape.hidden, dim = m->shape.rotary;
+    size_t row_bytes = (size_t)hidden * sizeof(float), angle_bytes = (size_t)dim * sizeof(float);
+    for (int64_t n = 0; n < all->wanted_count; n++) {
+        int64_t from = all->wanted[n];
+        if (n == from) continue;
+        memcpy(s->x + n * hidden, s->x + from * hidden, row_bytes);
+        memcpy(s->normed + n * hidden, s->normed + from * hidden, row_bytes);
+        for (int which = 0; which < 2; which++) {
+            float *angles = s->angles + which * s->rows_max * dim;
+            if (m->rope[which]) memcpy(angles + n * dim, angles + from * dim, angle_bytes);
+        }
+        s->positions[n] = s->positions[from];
+        s->slots[n] = s->slots[from];
+        s->caches[n] = s->caches[from];
+    }
+    keep_parts(all, job->kept);
+    s->batch = job->kept;
+    job->rows = job->kept->rows;
+}
+
+/* Keys and values of all rows, then queries of those that are read. */
+static void place_wanted(struct ig_session *s, struct rows_job *job,
+                         const struct infer_product *qkv, bool exact)
+{
+    infer__linear(s, qkv + 1, 2, s->normed, job->rows, exact);
+    each_row(job, place_keys);
+    keep_wanted(s, job);
+    if (job->rows == 0) return;
+    infer__linear(s, qkv, 1, s->normed, job->rows, exact);
+    each_row(job, place_queries);
+}
+
+/* ---- layers ---- */
+
 static void attention(struct ig_session *s, struct rows_job *job, bool exact)
 {
     const struct infer_layer *l = &s->model->layers[job->layer];
@@ -153,8 +242,13 @@ static void attention(struct ig_session *s, struct rows_job *job, bool exact)
     const struct infer_product qkv[] = {{&l->q, l->q_bias, gated ? s->wide : s->q},
                                         {&l->k, l->k_bias, s->k},
                                         {&l->v, l->v_bias, s->v}};
-    infer__linear(s, qkv, 3, s->normed, job->rows, exact);
-    each_row(job, place_row);
+    if (job->kept) {
+        place_wanted(s, job, qkv, exact);
+        if (job->rows == 0) return;
+    } else {
+        infer__linear(s, qkv, 3, s->normed, job->rows, exact);
+        each_row(job, place_row);
+    }
     infer__attend(s, job->layer, exact);
     if (gated) each_row(job, gate_row);
     const struct infer_product o = {&l->o, l->o_bias, s->normed};
@@ -177,10 +271,13 @@ static void layer_forward(struct ig_session *s, struct rows_job *job, bool exact
     const struct infer_layer *l = &s->model->layers[job->layer];
     job->weight = l->input_norm;
     each_row(job, norm_row);
-    if (l->delta)
-        infer__delta_net(s, l, exact);
-    else
+    if (!l->delta) {
         attention(s, job, exact);
+    } else {
+        infer__delta_net(s, l, exact);
+        if (job->kept) keep_wanted(s, job);
+    }
+    if (job->rows == 0) return;
     job->added = s->normed;
     job->after = l->after_attention;
     job->weight = l->post_norm;
@@ -211,18 +308,39 @@ static void place_parts(struct ig_session *s, const struct infer_batch *batch)
 void infer__forward_batch(struct ig_session *s, const struct infer_batch *batch, bool exact)
 {
     struct rows_job job = {.s = s, .rows = batch->rows, .tokens = batch->tokens};
+    struct infer_part parts[INFER_ROWS_MAX];
+    struct infer_batch kept = {.parts = parts};
+    int64_t last = s->model->shape.layers - 1;
     s->batch = batch;
     place_parts(s, batch);
     each_row(&job, embed_row);
-    for (job.layer = 0; job.layer < s->model->shape.layers; job.layer++)
+    for (job.layer = 0; job.layer <= last; job.layer++) {
+        job.kept = job.layer == last && batch->wanted ? &kept : NULL;
         layer_forward(s, &job, exact);
+    }
+    if (job.rows == 0) return;
     job.weight = s->model->final_norm;
     each_row(&job, norm_row);
+}
+
+void infer__forward_wanted(struct ig_session *s, const int32_t *tokens, int64_t rows,
+                           const int64_t *wanted, int64_t count)
+{
+    struct infer_span span = {.count = s->length + rows};
+    struct infer_part part = {.span = &span, .offset = s->length, .rows = rows};
+    struct infer_batch batch = {.tokens = tokens,
+                                .parts = &part,
+                                .rows = rows,
+                                .part_count = 1,
+                                .wanted = wanted,
+                                .wanted_count = count};
+    infer__forward_batch(s, &batch, true);
 }
 
 void infer__forward(struct ig_session *s, const int32_t *tokens, int64_t rows, bool exact)
 {
     struct infer_span span = {.count = s->length + rows};
     struct infer_part part = {.span = &span, .offset = s->length, .rows = rows};
-    infer__forward_batch(s, &(struct infer_batch){tokens, &part, rows, 1}, exact);
+    struct infer_batch batch = {.tokens = tokens, .parts = &part, .rows = rows, .part_count = 1};
+    infer__forward_batch(s, &batch, exact);
 }

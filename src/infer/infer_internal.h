@@ -120,6 +120,10 @@ struct infer_batch {
     const int32_t *tokens;
     struct infer_part *parts;
     int64_t rows, part_count;
+    /* Rows whose results are read, in order; NULL: all. The results stand together: in the last
+     * layer other rows end at their keys and values. */
+    const int64_t *wanted;
+    int64_t wanted_count;
 };
 
 /* What ig_session_score_spans was asked for. */
@@ -230,6 +234,9 @@ void infer__activate(const struct ig_model *model, float *gate, const float *up,
 /* Runs rows tokens from position s->length through all layers; leaves x normed, length unchanged.
  */
 void infer__forward(struct ig_session *s, const int32_t *tokens, int64_t rows, bool exact);
+/* The same for scores, when only some rows' results are read (infer_batch.wanted). */
+void infer__forward_wanted(struct ig_session *s, const int32_t *tokens, int64_t rows,
+                           const int64_t *wanted, int64_t count);
 /* The same for a batch of parts of spans, whose slots are in the cache's bounds. */
 void infer__forward_batch(struct ig_session *s, const struct infer_batch *batch, bool exact);
 

@@ -76,14 +76,28 @@ static bool run_target_rows(struct scoring *job, int64_t rows, struct ig_err *er
     return true;
 }
 
-/* The targets of rows [done, done + rows) of a span, which have just gone through the layers. */
-static bool score_rows(struct scoring *job, int64_t span, int64_t done, int64_t rows,
-                       struct ig_err *err)
+/* Rows [done, done + rows) of a span that have targets, as rows of their batch. */
+static int64_t find_wanted(const struct scoring *job, int64_t span, int64_t done, int64_t rows,
+                           int64_t *wanted)
 {
-    int64_t hidden = job->s->model->shape.hidden, held = 0, row = -1;
+    int64_t n = 0;
+    for (int64_t next = job->next; next < job->tree->target_count; next++) {
+        const struct ig_target *t = &job->tree->targets[next];
+        if (t->span != span || t->index >= done + rows) break;
+        if (n == 0 || wanted[n - 1] != t->index - done) wanted[n++] = t->index - done;
+    }
+    return n;
+}
+
+/* The targets of a span's rows before `end`, whose results stand together. */
+static bool score_rows(struct scoring *job, int64_t span, int64_t end, struct ig_err *err)
+{
+    int64_t hidden = job->s->model->shape.hidden, held = 0, row = -1, taken = 0, last = -1;
     for (; job->next < job->tree->target_count; job->next++) {
         const struct ig_target *t = &job->tree->targets[job->next];
-        if (t->span != span || t->index >= done + rows) break;
+        if (t->span != span || t->index >= end) break;
+        if (t->index != last) taken++;
+        last = t->index;
         if (job->next - job->first == job->s->rows_max) {
             if (!run_target_rows(job, held, err)) return false;
             held = 0;
@@ -91,7 +105,7 @@ static bool score_rows(struct scoring *job, int64_t span, int64_t done, int64_t 
         }
         if (t->index != row) {
             row = t->index;
-            memcpy(job->s->held + held++ * hidden, job->s->normed + (row - done) * hidden,
+            memcpy(job->s->held + held++ * hidden, job->s->normed + (taken - 1) * hidden,
                    (size_t)hidden * sizeof(float));
         }
         job->held[job->next - job->first] = (struct infer_target){(int32_t)held - 1, t->token};
@@ -104,16 +118,17 @@ static bool run_span(struct scoring *job, int64_t index, bool scored, struct ig_
 {
     const struct ig_span *span = &job->tree->spans[index];
     struct ig_session *s = job->s;
-    int64_t rows;
+    int64_t rows, wanted[INFER_ROWS_MAX] = {0};
     if (span->count > s->context - s->length)
         return ig_err_set(err, IG_ERR_DATA,
                           "%lld tokens that share a prefix do not fit the context of %lld",
                           (long long)s->length + span->count, (long long)s->context);
     for (int64_t done = 0; done < span->count; done += rows) {
         rows = span->count - done < s->rows_max ? span->count - done : s->rows_max;
-        infer__forward(s, span->tokens + done, rows, true);
+        int64_t count = scored ? find_wanted(job, index, done, rows, wanted) : 0;
+        infer__forward_wanted(s, span->tokens + done, rows, wanted, count);
         s->length += rows;
-        if (scored && !score_rows(job, index, done, rows, err)) return false;
+        if (scored && !score_rows(job, index, done + rows, err)) return false;
     }
     job->at = index;
     return true;

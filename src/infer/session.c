@@ -289,28 +289,28 @@ bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t c
     return ok;
 }
 
-/* Scored rows move together to the front of normed; their targets and places with them. */
-static int64_t gather_scored(struct ig_session *s, const int32_t *targets, int64_t rows,
-                             struct infer_target *picked, int64_t *places)
+/* The rows that are scored, and what is asked of their results, which stand together. */
+static int64_t find_scored(const int32_t *targets, int64_t rows, struct infer_target *picked,
+                           int64_t *places)
 {
-    int64_t hidden = s->model->shape.hidden, n = 0;
+    int64_t n = 0;
     for (int64_t r = 0; r < rows; r++) {
         if (targets[r] < 0) continue;
-        if (n < r)
-            memcpy(s->normed + n * hidden, s->normed + r * hidden, (size_t)hidden * sizeof(float));
         picked[n] = (struct infer_target){(int32_t)n, targets[r]};
         places[n++] = r;
     }
     return n;
 }
 
-static bool score_batch(struct ig_session *s, const int32_t *targets, int64_t rows,
-                        double *logprobs, bool *greedy, struct ig_err *err)
+static bool score_batch(struct ig_session *s, const int32_t *tokens, const int32_t *targets,
+                        int64_t rows, double *logprobs, bool *greedy, struct ig_err *err)
 {
     struct infer_target picked[INFER_ROWS_MAX];
-    int64_t places[INFER_ROWS_MAX];
+    int64_t places[INFER_ROWS_MAX] = {0};
     struct ig_scored scored[INFER_ROWS_MAX];
-    int64_t n = gather_scored(s, targets, rows, picked, places);
+    int64_t n = find_scored(targets, rows, picked, places);
+    infer__forward_wanted(s, tokens, rows, places, n);
+    s->length += rows;
     if (n == 0) return true;
     infer__head_scores(s, s->normed, n, &(struct infer_scores){picked, scored, n});
     for (int64_t i = 0; i < n; i++) {
@@ -330,9 +330,7 @@ bool ig_session_score(struct ig_session *session, const int32_t *tokens, const i
     int64_t before = session->length, rows = 0;
     for (size_t done = 0; done < count; done += (size_t)rows) {
         rows = batch_rows(session, count - done);
-        infer__forward(session, tokens + done, rows, true);
-        session->length += rows;
-        if (score_batch(session, targets + done, rows, logprobs + done,
+        if (score_batch(session, tokens + done, targets + done, rows, logprobs + done,
                         greedy ? greedy + done : NULL, err))
             continue;
         ig_session_trim(session, before);

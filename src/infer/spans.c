@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * spans — scores of many sequences in one list. Whole trees fill a batch; its rows get slots of the
- * cache from 0 on, and are forgotten with it. A tree that is larger than a batch is run alone, in
- * several. Rows that are scored wait until there are enough of them for the head, whose weights are
- * a third of a small model's.
+ * spans — scores of many sequences in one list. Rows fill one batch after another, wherever that
+ * cuts a tree: what went before is in the cache, until that has no room for the next whole tree and
+ * starts again at slot 0. Rows that are scored wait until there are enough of them for the head,
+ * whose weights are a third of a small model's.
  *
  *     list      [prefix A][branch][branch] [prefix B][branch][branch][branch] [C] ..
- *     batch     |<------------- up to rows_max rows, whole trees ------------->| */
+ *     batches   |<---- rows_max rows ---->|<---- rows_max rows ---->|<----
+ *     cache     |<------------ whole trees, up to the context ------------>|<---- */
 #include "infer/infer_internal.h"
 
 #include "base/check.h"
@@ -93,35 +94,61 @@ static bool run_head(struct scoring *job, struct ig_err *err)
     return true;
 }
 
-static bool hold_targets(struct scoring *job, const struct infer_part *part, struct ig_err *err)
+/* *taken: rows of normed, which are those that find_wanted found, that were read so far. */
+static bool hold_targets(struct scoring *job, const struct infer_part *part, int64_t *taken,
+                         struct ig_err *err)
 {
-    int64_t hidden = job->s->model->shape.hidden, span = part->span - job->nodes, row = -1;
+    int64_t hidden = job->s->model->shape.hidden, span = part->span - job->nodes;
+    int64_t row = -1, held = -1;
     for (; job->next < job->target_count; job->next++) {
         const struct ig_target *t = &job->targets[job->next];
         if (t->span != span || t->index >= part->offset + part->rows) return true;
         if (job->next - job->first == job->s->rows_max) {
             if (!run_head(job, err)) return false;
-            row = -1;
+            held = -1;
         }
-        if (t->index != row) {
-            int64_t from = part->row + t->index - part->offset;
-            memcpy(job->s->held + job->held_rows++ * hidden, job->s->normed + from * hidden,
+        if (t->index != row) (*taken)++;
+        row = t->index;
+        if (row != held)
+            memcpy(job->s->held + job->held_rows++ * hidden, job->s->normed + (*taken - 1) * hidden,
                    (size_t)hidden * sizeof(float));
-            row = t->index;
-        }
+        held = row;
         job->held[job->next - job->first] =
             (struct infer_target){(int32_t)(job->held_rows - 1), t->token};
     }
     return true;
 }
 
+/* Rows of the batch that have targets. */
+static int64_t find_wanted(const struct scoring *job, int64_t *wanted)
+{
+    int64_t n = 0, next = job->next;
+    for (int64_t p = 0; p < job->part_count; p++) {
+        const struct infer_part *part = &job->parts[p];
+        int64_t span = part->span - job->nodes, end = part->offset + part->rows;
+        for (int64_t row = -1; next < job->target_count; next++) {
+            const struct ig_target *t = &job->targets[next];
+            if (t->span != span || t->index >= end) break;
+            if (t->index != row) wanted[n++] = part->row + t->index - part->offset;
+            row = t->index;
+        }
+    }
+    return n;
+}
+
 static bool run_batch(struct scoring *job, struct ig_err *err)
 {
+    int64_t wanted[INFER_ROWS_MAX] = {0}, taken = 0;
     if (job->rows == 0) return true;
-    struct infer_batch batch = {job->tokens, job->parts, job->rows, job->part_count};
+    struct infer_batch batch = {.tokens = job->tokens,
+                                .parts = job->parts,
+                                .rows = job->rows,
+                                .part_count = job->part_count,
+                                .wanted = wanted,
+                                .wanted_count = find_wanted(job, wanted)};
     infer__forward_batch(job->s, &batch, true);
     for (int64_t p = 0; p < job->part_count; p++)
-        if (!hold_targets(job, &job->parts[p], err)) return false;
+        if (!hold_targets(job, &job->parts[p], &taken, err)) return false;
     job->rows = job->part_count = 0;
     return true;
 }
@@ -153,7 +180,7 @@ static bool add_tree(struct scoring *job, int64_t first, int64_t end, struct ig_
         return ig_err_set(err, IG_ERR_DATA,
                           "%lld tokens that share a prefix do not fit the context of %lld",
                           (long long)rows, (long long)job->s->context);
-    if (job->rows + rows > job->s->rows_max || job->slots + rows > job->s->context) {
+    if (job->slots + rows > job->s->context) {
         if (!run_batch(job, err)) return false;
         job->slots = 0;
     }

@@ -58,7 +58,9 @@ static void step_batch(struct ig_session *const *sessions, const int32_t *tokens
         parts[i] = (struct infer_part){
             .span = &spans[i], .offset = length, .row = i, .rows = 1, .cache = sessions[i]};
     }
-    infer__forward_batch(s, &(struct infer_batch){tokens, parts, count, count}, false);
+    struct infer_batch batch = {
+        .tokens = tokens, .parts = parts, .rows = count, .part_count = count};
+    infer__forward_batch(s, &batch, false);
     const struct infer_product head = {&s->model->head, NULL, logits};
     infer__linear(s, &head, 1, s->normed, count, false);
 }

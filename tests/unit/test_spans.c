@@ -24,7 +24,8 @@ struct run {
 
 static void each(void (*check)(const struct golden *g, struct run *r))
 {
-    static const char *const folders[] = {"plain", "mixed", "mistral", "qwen3_next"};
+    static const char *const folders[] = {"plain",       "mixed",     "mistral",
+                                          "gemma3_text", "qwen3_moe", "qwen3_next"};
     const char *tests = getenv("INGOT_TESTS");
     struct ig_err err = {0};
     for (int isa = 0; isa < IG_ISA_COUNT; isa++) {
@@ -55,8 +56,9 @@ static void each(void (*check)(const struct golden *g, struct run *r))
  * ig_session_score says of the sequence. */
 struct tree {
     struct ig_span spans[64];
-    struct ig_target targets[4 * POSITIONS];
+    struct ig_target targets[8 * POSITIONS];
     int64_t span_count, target_count;
+    int64_t every; /* only so many positions are scored; 0: all */
 };
 
 static void grow(struct tree *t, const struct golden *g, int64_t at, int64_t count, int64_t parent)
@@ -64,6 +66,7 @@ static void grow(struct tree *t, const struct golden *g, int64_t at, int64_t cou
     t->spans[t->span_count] = (struct ig_span){g->tokens + at, count, parent};
     for (int64_t i = 0; i < count; i++) {
         int32_t next = g->tokens[at + i + 1 == POSITIONS ? 0 : at + i + 1];
+        if (t->every && (at + i) % t->every) continue;
         t->targets[t->target_count++] = (struct ig_target){t->span_count, i, next};
         if (i % 5 == 0) /* two targets in one place */
             t->targets[t->target_count++] = (struct ig_target){t->span_count, i, 7};
@@ -75,7 +78,7 @@ static void compare_tree(const struct golden *g, struct run *r, const struct tre
                          const double *want, const bool *best)
 {
     struct ig_err err = {0};
-    struct ig_scored got[4 * POSITIONS];
+    static struct ig_scored got[8 * POSITIONS];
     check_ok(ig_session_score_spans(r->session, t->spans, (size_t)t->span_count, t->targets,
                                     (size_t)t->target_count, got, &err),
              &err);
@@ -92,12 +95,46 @@ static void compare_tree(const struct golden *g, struct run *r, const struct tre
     }
 }
 
+/* In the last layer rows that are not scored end early; the others do not change. */
+static void compare_sparse(const struct golden *g, struct run *r, const double *want,
+                           const bool *best)
+{
+    static struct tree t;
+    struct ig_err err = {0};
+    double got[POSITIONS];
+    bool greedy[POSITIONS];
+    for (int every = 2; every < POSITIONS; every *= 4) {
+        int32_t targets[POSITIONS];
+        for (int i = 0; i < POSITIONS - 1; i++)
+            targets[i] = i % every ? -1 : g->tokens[i + 1];
+        ig_session_trim(r->session, 0);
+        check_ok(ig_session_score(r->session, g->tokens, targets, POSITIONS - 1, got, greedy, &err),
+                 &err);
+        for (int i = 0; i < POSITIONS - 1; i += every) {
+            assert_true(got[i] == want[i]);
+            assert_int_equal(greedy[i], best[i]);
+        }
+    }
+    /* More rows than a batch has, so that it ends within trees; some batches score nothing. */
+    for (int64_t every = 1; every <= POSITIONS; every += 146) {
+        memset(&t, 0, sizeof t);
+        t.every = every;
+        for (int i = 0; i < 14; i++) {
+            grow(&t, g, 0, 40 + i, -1);
+            grow(&t, g, 40 + i, 1 + i, 3 * i);
+            grow(&t, g, 40 + i, 30, 3 * i);
+        }
+        compare_tree(g, r, &t, want, best);
+    }
+}
+
 static void compare_spans(const struct golden *g, struct run *r)
 {
     struct ig_err err = {0};
     double want[POSITIONS];
     bool best[POSITIONS];
-    struct tree t = {0};
+    static struct tree t;
+    memset(&t, 0, sizeof t);
     check_ok(
         ig_session_score(r->session, g->tokens, g->tokens + 1, POSITIONS - 1, want, best, &err),
         &err);
@@ -113,6 +150,7 @@ static void compare_spans(const struct golden *g, struct run *r)
     grow(&t, g, 91, 80, 4);
     grow(&t, g, 0, 3, -1); /* and one after it, from its start */
     compare_tree(g, r, &t, want, best);
+    compare_sparse(g, r, want, best);
     /* A session of 90 tokens takes batches of 90. */
     struct ig_session *whole = r->session;
     check_ok(ig_session_new(r->model, 90, &r->session, &err), &err);
@@ -124,7 +162,7 @@ static void compare_spans(const struct golden *g, struct run *r)
     }
     compare_tree(g, r, &t, want, best);
     grow(&t, g, 0, 91, -1);
-    struct ig_scored out[4 * POSITIONS];
+    struct ig_scored out[8 * POSITIONS];
     check_fails(ig_session_score_spans(r->session, t.spans, (size_t)t.span_count, t.targets,
                                        (size_t)t.target_count, out, &err),
                 &err, IG_ERR_DATA, "91 tokens that share a prefix do not fit the context of 90");
