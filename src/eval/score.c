@@ -12,8 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Tokens that go to the engine in one call: some of its batches, so that the head's are full too,
- * and few enough that a kill or Ctrl-C loses seconds. Results do not depend on it. */
+/* Tokens that go to the engine in one call: some of its batches, so that these and the head's are
+ * full and items share what they can, and few enough that a kill or Ctrl-C loses seconds. Results
+ * do not depend on it. */
 #define BATCH_ROWS 2048
 #define RANK_ITEMS 8
 
@@ -25,6 +26,7 @@ struct run {
     double *logprobs; /* of all pairs, as greedy */
     bool *greedy;
     bool *known;             /* of all items: its values are there */
+    bool *logged;            /* because the log had them */
     bool *acc, *acc_norm;    /* of the part's items */
     bool sharing;            /* items among ranks */
     int64_t next;            /* number of the item that is reported next */
@@ -41,6 +43,7 @@ static void run_release(struct run *run)
     free(run->logprobs);
     free(run->greedy);
     free(run->known);
+    free(run->logged);
     free(run->acc);
     free(run->acc_norm);
     free(run->rows);
@@ -53,11 +56,12 @@ static bool run_open(struct run *run, struct ig_model *model, struct ig_err *err
     run->logprobs = calloc(pairs + 1, sizeof *run->logprobs);
     run->greedy = calloc(pairs + 1, sizeof *run->greedy);
     run->known = calloc(items + 1, sizeof *run->known);
+    run->logged = calloc(items + 1, sizeof *run->logged);
     run->acc = calloc(items + 1, sizeof *run->acc);
     run->acc_norm = calloc(items + 1, sizeof *run->acc_norm);
     run->rows = calloc(items + 1, sizeof *run->rows);
-    return ((run->logprobs && run->greedy && run->known && run->acc && run->acc_norm &&
-             run->rows) ||
+    return ((run->logprobs && run->greedy && run->known && run->logged && run->acc &&
+             run->acc_norm && run->rows) ||
             ig_err_nomem(err)) &&
            eval__batch_open(&run->batch, model, tokens, err);
 }
@@ -102,7 +106,7 @@ static bool look_up(struct run *run, struct ig_err *err)
     for (int64_t i = 0; run->how->log && i < tokens->items; i++) {
         char key[IG_DIGEST_HEX];
         if (!item_key(run, i, key, err)) return false;
-        run->known[i] =
+        run->known[i] = run->logged[i] =
             eval__log_find(run->how->log, key, item_choices(run, i),
                            run->logprobs + tokens->firsts[i], run->greedy + tokens->firsts[i]);
     }
@@ -139,14 +143,15 @@ static bool keep_items(struct run *run, int64_t first, int64_t end, struct ig_er
 static bool score_batch(struct run *run, int64_t *end, struct ig_err *err)
 {
     const struct ig_eval_tokens *tokens = run->how->tokens;
-    int64_t i = run->next, full = run->how->batch ? run->how->batch : BATCH_ROWS;
-    for (; i < tokens->items && run->batch.rows < full; i++) {
+    int64_t i = run->next, rows_full = run->how->batch ? run->how->batch : BATCH_ROWS;
+    for (bool held = false; i < tokens->items && run->batch.rows < rows_full; i++) {
         if (run->known[i] || !is_mine(run, i)) continue;
+        if (!eval__batch_add(&run->batch, i, &run->rows[i], &held, err)) return false;
+        if (held) break;
         for (int64_t pair = tokens->firsts[i]; pair < tokens->firsts[i + 1]; pair++) {
             run->greedy[pair] = tokens->pairs[pair].scored > 0;
             run->logprobs[pair] = run->greedy[pair] ? 0 : -(double)INFINITY;
         }
-        if (!eval__batch_add(&run->batch, i, &run->rows[i], err)) return false;
     }
     if (!eval__batch_run(&run->batch, run->logprobs, run->greedy, err) ||
         !ig_model_unchanged(run->model, err) || /* before the log believes it */
@@ -235,7 +240,7 @@ static bool score_part(struct run *run, int t, struct ig_eval_result *result, st
     int64_t end = run->next + part->count, i = 0, scored;
     for (bool clear = false; i < part->count && !clear; i++) {
         if (!report(run, part, i, err)) return false;
-        result->resumed += run->known[run->next] && !run->rows[run->next];
+        result->resumed += run->logged[run->next];
         if (!run->known[run->next] && !score_batch(run, &scored, err))
             return ig_err_within(err, "'%s', line %lld and on", part->rows.path,
                                  (long long)part->items[i].line);

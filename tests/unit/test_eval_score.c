@@ -232,7 +232,8 @@ static void score_two(struct ig_model *with, const char *tasks, int64_t limit, s
     ig_eval_close(set);
 }
 
-static void score_in_batches(const char *tasks, int64_t batch, struct seen *seen)
+/* Returns how many tokens the model was fed. */
+static int64_t score_in_batches(const char *tasks, int64_t batch, struct seen *seen)
 {
     struct ig_eval_set *set;
     struct ig_eval_tokens *tokens;
@@ -245,6 +246,7 @@ static void score_in_batches(const char *tasks, int64_t batch, struct seen *seen
     check_ok(ig_eval_score_as(set, model, &how, results, &err), &err);
     ig_eval_tokens_free(tokens);
     ig_eval_close(set);
+    return results[0].tokens + results[1].tokens;
 }
 
 static void order_batch_and_threads_do_not_matter(void **state)
@@ -255,10 +257,13 @@ static void order_batch_and_threads_do_not_matter(void **state)
     score_two(model, "piqa,arc_easy", ITEMS, &one);
     score_two(model, "arc_easy,piqa", ITEMS, &other);
     assert_memory_equal(&one, &other, sizeof one);
-    score_in_batches("piqa,arc_easy", 1, &other);
+    int64_t alone = score_in_batches("piqa,arc_easy", 1, &other);
     assert_memory_equal(&one, &other, sizeof one);
-    score_in_batches("arc_easy,piqa", 150, &other);
+    int64_t some = score_in_batches("arc_easy,piqa", 150, &other);
     assert_memory_equal(&one, &other, sizeof one);
+    int64_t all = score_in_batches("arc_easy,piqa", 0, &other);
+    assert_memory_equal(&one, &other, sizeof one);
+    assert_true(all < some && some < alone); /* what items share is fed once */
     check_ok(ig_model_open(fixture_model, 3, &second, &err), &err);
     score_two(second, "piqa,arc_easy", ITEMS, &threads);
     ig_model_close(second);
