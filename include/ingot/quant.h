@@ -49,7 +49,7 @@ struct ig_cast_plan {
     const struct ig_json *generation; /* its generation_config.json, whose eos wins; or NULL */
     enum ig_rounding rounding;
     const char *out;
-    struct ig_slice fingerprint; /* of what the tensors are made from */
+    struct ig_slice origins; /* of what the tensors are made from: see struct ig_writer_plan */
     bool resume, force;
     struct ig_dist *dist; /* see struct ig_writer_plan */
     bool keep_journal;    /* one of several outputs: see struct ig_writer_plan */

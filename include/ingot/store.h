@@ -36,8 +36,13 @@ uint64_t ig_store_bytes(const struct ig_store *store);
 /* A digest, as hex, over the shards' names, sizes and headers and config.json: the same wherever
  * the model is copied to. For ingot.json. */
 const char *ig_store_identity(const struct ig_store *store);
-/* The same and the shards' modification times: whether a run may be resumed. */
-const char *ig_store_fingerprint(const struct ig_store *store);
+/* What a run that reads the model is made of, for ig_writer_plan.origins: appends a line "PATH,
+ * tab, WHAT" for each of its files; weights by size, modification time and header, config.json,
+ * tokenizer and the like by content. */
+IG_MUST_CHECK bool ig_store_put_origins(const struct ig_store *store, struct ig_buf *out,
+                                        struct ig_err *err);
+/* The same of a folder whose weights are not read. */
+IG_MUST_CHECK bool ig_folder_put_origins(const char *dir, struct ig_buf *out, struct ig_err *err);
 /* Odd things that were found, one per call; NULL when there are no more. */
 const char *ig_store_warning(const struct ig_store *store, int index);
 /* Sends all of them. */
@@ -89,17 +94,18 @@ struct ig_writer_plan {
                                         order in which shards are filled */
     int64_t count;
     enum ig_layout layout;
-    uint64_t shard_bytes_max;    /* 0: as the layout's peer; a larger tensor gets its own shard */
-    int64_t total_parameters;    /* for the index's metadata; < 0: leave out */
-    bool index_always;           /* write the index for one shard too (mlx-lm does) */
-    struct ig_slice fingerprint; /* of recipe and inputs: resume refuses another one */
-    bool resume;                 /* go on with OUT.partial if it is there */
-    bool keep_journal;           /* one of several outputs: when it is finished, its journal stays
-                                    beside it, so that a resumed run knows it, until forget */
-    bool force;                  /* replace an existing OUT, at the end, by rename */
-    struct ig_dist *dist;        /* the ranks that write OUT together; NULL: this process alone */
-    bool no_sync;                /* do not wait for the disk: after a power failure OUT may hold
-                                    zeros (a killed process loses nothing) */
+    uint64_t shard_bytes_max; /* 0: as the layout's peer; a larger tensor gets its own shard */
+    int64_t total_parameters; /* for the index's metadata; < 0: leave out */
+    bool index_always;        /* write the index for one shard too (mlx-lm does) */
+    struct ig_slice origins;  /* lines "NAME, tab, WHAT" of recipe and inputs: resume refuses
+                                 other ones, and says the NAME of the first that differs */
+    bool resume;              /* go on with OUT.partial if it is there */
+    bool keep_journal;        /* one of several outputs: when it is finished, its journal stays
+                                 beside it, so that a resumed run knows it, until forget */
+    bool force;               /* replace an existing OUT, at the end, by rename */
+    struct ig_dist *dist;     /* the ranks that write OUT together; NULL: this process alone */
+    bool no_sync;             /* do not wait for the disk: after a power failure OUT may hold
+                                 zeros (a killed process loses nothing) */
 };
 
 struct ig_writer;

@@ -86,7 +86,7 @@ struct ig_merge {
     int donor;                      /* whose config.json and other files are taken */
     const struct ig_json *config;   /* as it is to be written, or NULL */
     struct ig_json_doc *generation; /* the donor's generation_config.json, for casts; or NULL */
-    struct ig_slice fingerprint;
+    struct ig_slice origins;        /* see struct ig_writer_plan */
     int threads;
     size_t thread_bytes;                      /* each thread's buffer of inputs */
     size_t whole_bytes;                       /* methods' memory for a tensor that threads share */

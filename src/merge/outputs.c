@@ -29,7 +29,7 @@ static bool plan_cast(struct ig_merge *m, struct merge_output *o, struct ig_err 
                                 .generation =
                                     m->generation ? ig_json_doc_root(m->generation) : NULL,
                                 .out = o->path,
-                                .fingerprint = m->fingerprint,
+                                .origins = m->origins,
                                 .resume = m->job.resume,
                                 .force = m->job.force,
                                 .keep_journal = m->output_count > 1,
@@ -109,7 +109,7 @@ static bool start_plain(struct ig_merge *m, struct merge_output *o, struct ig_er
                                   .count = m->count,
                                   .layout = IG_LAYOUT_HF,
                                   .total_parameters = parameters,
-                                  .fingerprint = m->fingerprint,
+                                  .origins = m->origins,
                                   .resume = m->job.resume,
                                   .force = m->job.force,
                                   .keep_journal = m->output_count > 1,

@@ -419,21 +419,22 @@ static void size_memory(struct ig_merge *m)
     m->thread_bytes = largest > cell ? largest : cell;
 }
 
-/* Of everything that decides the output's bytes: resume refuses another one. */
-static bool take_fingerprint(struct ig_merge *m, struct ig_err *err)
+/* Everything that decides the output's bytes: resume refuses another one, and says what it is. */
+static bool list_origins(struct ig_merge *m, struct ig_err *err)
 {
     struct ig_buf text = {0};
+    struct ig_slice recipe = m->recipe->text;
     char hex[IG_DIGEST_HEX];
-    ig_buf_printf(&text, "ingot %s\n", INGOT_VERSION);
-    ig_buf_slice(&text, m->recipe->text);
-    for (int i = 0; i < m->recipe->count; i++)
-        ig_buf_printf(&text, "\n%s%s", ig_store_fingerprint(m->stores[i]),
-                      m->inputs[i].adapter ? ig_store_fingerprint(m->inputs[i].adapter) : "");
-    bool ok = ig_buf_ok(&text, err);
+    ig_digest_hex(ig_digest_of(recipe.ptr, recipe.len), hex);
+    ig_buf_printf(&text, "ingot's version\t%s\nthe recipe\t%s\n", INGOT_VERSION, hex);
+    bool ok = true;
+    for (int i = 0; ok && i < m->recipe->count; i++)
+        ok = ig_store_put_origins(m->stores[i], &text, err) &&
+             (!m->inputs[i].adapter || ig_store_put_origins(m->inputs[i].adapter, &text, err));
+    if (ok && m->tokenizer_folder) ok = ig_folder_put_origins(m->tokenizer_folder, &text, err);
     if (ok) {
-        ig_digest_hex(ig_digest_of(text.data, text.len), hex);
-        m->fingerprint = ig_arena_copy(&m->arena, ig_slice_of(hex));
-        ok = m->fingerprint.ptr || ig_err_nomem(err);
+        m->origins = ig_arena_copy(&m->arena, ig_buf_view(&text));
+        ok = m->origins.ptr || ig_err_nomem(err);
     }
     ig_buf_release(&text);
     return ok;
@@ -465,7 +466,7 @@ static bool plan_all(struct planner *p, struct ig_err *err)
         return ig_err_within(err, "%s", r->name);
     merge__check_template(m, p->watch);
     size_memory(m);
-    if (!take_fingerprint(m, err) || !merge__outputs_plan(m, err)) return false;
+    if (!list_origins(m, err) || !merge__outputs_plan(m, err)) return false;
     merge__warn_context(m, p->watch);
     merge__warn_layers(m, p->watch);
     return true;

@@ -35,10 +35,10 @@ static bool copy_plan(struct ig_cast *cast, const struct ig_cast_plan *plan, str
     struct ig_slice text = ig_quant_recipe_text(plan->recipe);
     char hex[IG_DIGEST_HEX];
     ig_digest_hex(ig_digest_of(text.ptr, text.len), hex);
-    ig_buf_slice(&cast->fingerprint, plan->fingerprint);
-    ig_buf_printf(&cast->fingerprint, " cast %s %d %d", hex, (int)plan->recipe->uniform,
-                  (int)plan->rounding);
-    return ig_buf_ok(&cast->fingerprint, err);
+    ig_buf_slice(&cast->origins, plan->origins);
+    ig_buf_printf(&cast->origins, "the quantisation recipe\tcast %s %d %d\n", hex,
+                  (int)plan->recipe->uniform, (int)plan->rounding);
+    return ig_buf_ok(&cast->origins, err);
 }
 
 bool ig_cast_plan(const struct ig_cast_plan *plan, struct ig_cast **out, struct ig_err *err)
@@ -63,7 +63,7 @@ bool ig_cast_start(struct ig_cast *cast, struct ig_err *err)
         .layout = IG_LAYOUT_MLX,
         .total_parameters = cast->parameters,
         .index_always = true,
-        .fingerprint = ig_buf_view(&cast->fingerprint),
+        .origins = ig_buf_view(&cast->origins),
         .resume = cast->plan.resume,
         .force = cast->plan.force,
         .keep_journal = cast->plan.keep_journal,
@@ -82,7 +82,7 @@ void ig_cast_close(struct ig_cast *cast)
         cast->scratch = next;
     }
     pthread_mutex_destroy(&cast->lock);
-    ig_buf_release(&cast->fingerprint);
+    ig_buf_release(&cast->origins);
     ig_arena_release(&cast->arena);
     free(cast);
 }

@@ -241,6 +241,9 @@ static bool stream(struct melt *m, int threads, struct ig_err *err)
 
 static bool write_model(struct melt *m, const struct ig_dequant_job *job, struct ig_err *err)
 {
+    struct ig_buf origins = {0};
+    ig_buf_printf(&origins, "the type\tdequantize %d\n", (int)m->dtype);
+    bool described = ig_store_put_origins(m->store, &origins, err);
     const struct ig_writer_plan plan = {
         .out = job->out,
         .tensors = m->tensors,
@@ -248,14 +251,14 @@ static bool write_model(struct melt *m, const struct ig_dequant_job *job, struct
         .layout = IG_LAYOUT_MLX,
         .total_parameters = m->parameters,
         .index_always = true,
-        .fingerprint = ig_slice_of(ig_store_fingerprint(m->store)),
+        .origins = ig_buf_view(&origins),
         .resume = job->resume,
         .force = job->force,
     };
     struct ig_buf config = {0};
     struct ig_json_doc *generation = NULL;
     bool ok =
-        quant__generation(job->model, m->watch, &generation, err) &&
+        described && quant__generation(job->model, m->watch, &generation, err) &&
         quant__config(ig_store_config(m->store), generation ? ig_json_doc_root(generation) : NULL,
                       NULL, m->dtype, &config, err) &&
         ig_writer_open(&plan, &m->writer, err) && stream(m, job->threads, err) &&
@@ -263,6 +266,7 @@ static bool write_model(struct melt *m, const struct ig_dequant_job *job, struct
         ig_writer_add(m->writer, "config.json", ig_buf_view(&config), err) &&
         ig_writer_finish(m->writer, err);
     ig_buf_release(&config);
+    ig_buf_release(&origins);
     ig_json_doc_free(generation);
     return ok;
 }

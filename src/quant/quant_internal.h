@@ -96,7 +96,7 @@ struct ig_cast {
     int64_t parameters;
     uint64_t bytes;
     bool mixed; /* config.json names every module, as mlx-lm does for mixed recipes */
-    struct ig_buf fingerprint;
+    struct ig_buf origins;
     const char *warnings[8];
     int warning_count;
     struct ig_writer *writer;

@@ -32,7 +32,7 @@ struct flow {
     struct ig_store *store;
     struct ig_json_doc *generation;
     int *owner; /* of each tensor, its rank; NULL: there is one rank */
-    struct ig_buf fingerprint;
+    struct ig_buf origins;
     const struct ig_tensor **sources; /* in file order */
     struct ig_tensor *tensors;        /* the same, of the type that casts get */
     int64_t tensor_count;
@@ -119,9 +119,9 @@ static bool open_source(struct flow *f, struct ig_err *err)
     ig_store_warn(f->store, f->watch);
     if (!ig_store_config(f->store))
         return ig_err_set(err, IG_ERR_DATA, "'%s' has no config.json", f->job->model);
-    ig_buf_printf(&f->fingerprint, "quantize %s dtype %d", ig_store_fingerprint(f->store),
+    ig_buf_printf(&f->origins, "the type\tquantize %d\n",
                   f->job->cast_dtype ? (int)f->job->dtype : -1);
-    return ig_buf_ok(&f->fingerprint, err) && list_tensors(f, err) &&
+    return ig_store_put_origins(f->store, &f->origins, err) && list_tensors(f, err) &&
            quant__generation(f->job->model, f->watch, &f->generation, err);
 }
 
@@ -137,7 +137,7 @@ static bool plan_cast(struct flow *f, int index, const char *out, struct ig_cast
         .generation = f->generation ? ig_json_doc_root(f->generation) : NULL,
         .rounding = f->job->rounding,
         .out = out,
-        .fingerprint = ig_buf_view(&f->fingerprint),
+        .origins = ig_buf_view(&f->origins),
         .resume = f->job->resume,
         .force = f->job->force,
         .keep_journal = f->job->recipe_count > 1,
@@ -180,7 +180,7 @@ static void close_flow(struct flow *f)
     free(f->left);
     ig_json_doc_free(f->generation);
     ig_store_close(f->store);
-    ig_buf_release(&f->fingerprint);
+    ig_buf_release(&f->origins);
     ig_arena_release(&f->arena);
     pthread_mutex_destroy(&f->lock);
 }

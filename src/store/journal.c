@@ -2,7 +2,8 @@
  * journal — the list of whole tensors beside an unfinished model, so that a killed run can go on.
  *
  *     ingot journal 1 PLAN CHECK        PLAN: digest of the recipe, the inputs and the output's
- * headers tensor DIGEST "NAME" CHECK        one line a tensor, in the order in which they were
+ *     from "ORIGIN" CHECK               one line for each of what it is made of, to say what
+ * changed tensor DIGEST "NAME" CHECK        one line a tensor, in the order in which they were
  * finished
  *
  * CHECK is 16 hex digits over the rest of its line: a line that a crash cut short does not pass it.
@@ -21,6 +22,7 @@
 
 #define JOURNAL_TITLE     "ingot journal 1 "
 #define JOURNAL_TENSOR    "tensor "
+#define JOURNAL_FROM      "from "
 #define JOURNAL_BYTES_MAX ((size_t)1 << 30)
 #define CHECK_DIGITS      16
 
@@ -87,12 +89,15 @@ void store__journal_close(struct store_journal *journal)
     journal->fd = journal->dir_fd = -1;
 }
 
-/* The first line has a fixed length. */
 bool store__journal_has_tensors(const struct store_journal *journal)
 {
-    struct stat st;
-    off_t title = (off_t)(sizeof JOURNAL_TITLE - 1 + IG_DIGEST_HEX - 1 + 1 + CHECK_DIGITS + 1);
-    return fstat(journal->fd, &st) == 0 && st.st_size > title;
+    struct ig_buf text = {0};
+    struct ig_err ignored;
+    if (!ig_path_exists(journal->path)) return false;
+    bool has = !ig_file_read(journal->path, JOURNAL_BYTES_MAX, &text, &ignored) ||
+               ig_slice_find(ig_buf_view(&text), ig_slice_of("\n" JOURNAL_TENSOR)) != NULL;
+    ig_buf_release(&text);
+    return has;
 }
 
 static void put_check(struct ig_buf *line)
@@ -118,7 +123,25 @@ static bool append(struct store_journal *journal, struct ig_buf *line, struct ig
     return true;
 }
 
-bool store__journal_start(struct store_journal *journal, struct ig_digest plan, struct ig_err *err)
+static bool add_origins(struct store_journal *journal, struct ig_slice origins, struct ig_err *err)
+{
+    bool ok = true;
+    while (ok && origins.len) {
+        struct ig_buf line = {0};
+        const char *end = memchr(origins.ptr, '\n', origins.len);
+        size_t len = end ? (size_t)(end - origins.ptr) : origins.len;
+        ig_buf_text(&line, JOURNAL_FROM);
+        ig_json_quote(&line, ig_slice_make(origins.ptr, len), true);
+        ok = append(journal, &line, err);
+        ig_buf_release(&line);
+        len += end != NULL;
+        origins = ig_slice_make(origins.ptr + len, origins.len - len);
+    }
+    return ok;
+}
+
+bool store__journal_start(struct store_journal *journal, struct ig_digest plan,
+                          struct ig_slice origins, struct ig_err *err)
 {
     char hex[IG_DIGEST_HEX];
     struct ig_buf line = {0};
@@ -126,7 +149,7 @@ bool store__journal_start(struct store_journal *journal, struct ig_digest plan, 
         return ig_err_errno(err, errno, "cannot write '%s'", journal->path);
     ig_digest_hex(plan, hex);
     ig_buf_printf(&line, JOURNAL_TITLE "%s", hex);
-    bool ok = append(journal, &line, err);
+    bool ok = append(journal, &line, err) && add_origins(journal, origins, err);
     ig_buf_release(&line);
     return ok;
 }
@@ -206,7 +229,7 @@ static bool replay(const char *path, struct ig_digest plan, store__journal_each 
             if (!skip(&line, JOURNAL_TITLE) || !read_hex(&line, &found) || found.low != plan.low ||
                 found.high != plan.high)
                 break;
-        } else if (!replay_tensor(line, each, user, err)) {
+        } else if (!ig_slice_starts(line, JOURNAL_FROM) && !replay_tensor(line, each, user, err)) {
             ok = ig_err_within(err, "'%s', byte %zu", path, at);
         }
         at += whole;
@@ -215,6 +238,27 @@ static bool replay(const char *path, struct ig_digest plan, store__journal_each 
     *cut = at < text.len;
     ig_buf_release(&text);
     return ok;
+}
+
+bool store__journal_origins(const struct store_journal *journal, struct ig_buf *out,
+                            struct ig_err *err)
+{
+    struct ig_buf text = {0};
+    struct ig_slice line;
+    size_t at = 0, whole;
+    bool ok = ig_file_read(journal->path, JOURNAL_BYTES_MAX, &text, err);
+    while (ok && next_line(ig_slice_make(text.data + at, text.len - at), &line, &whole)) {
+        struct ig_arena arena = {0};
+        at += whole;
+        if (!skip(&line, JOURNAL_FROM)) continue;
+        const struct ig_json *origin = ig_json_parse(line, &arena, err);
+        ok = origin != NULL;
+        if (ok) ig_buf_slice(out, ig_json_text(origin));
+        ig_buf_char(out, '\n');
+        ig_arena_release(&arena);
+    }
+    ig_buf_release(&text);
+    return ok && ig_buf_ok(out, err);
 }
 
 bool store__journal_replay(struct store_journal *journal, struct ig_digest plan,

@@ -20,7 +20,8 @@ struct store_file {
     int fd;
     uint64_t bytes;
     struct timespec changed; /* when it was opened */
-    char *mapping;           /* NULL until asked for; guarded by ig_store.lock */
+    struct ig_digest header;
+    char *mapping; /* NULL until asked for; guarded by ig_store.lock */
 };
 
 struct ig_store {
@@ -36,8 +37,7 @@ struct ig_store {
     const struct ig_json *config;
     const char *warnings[WARNINGS_MAX];
     int warning_count;
-    char identity[IG_DIGEST_HEX];    /* of names, sizes, headers and config.json */
-    char fingerprint[IG_DIGEST_HEX]; /* of the identity and of modification times */
+    char identity[IG_DIGEST_HEX]; /* of names, sizes, headers and config.json */
     pthread_mutex_t lock;
 };
 
@@ -45,7 +45,7 @@ struct ig_store {
 struct opening {
     struct ig_store *store;
     struct ig_arena arena; /* the index */
-    struct ig_digest_state *identity, *times;
+    struct ig_digest_state *identity;
     struct store_files found;
     struct ig_tensor *parts[STORE_FILES_MAX];
     int64_t part_counts[STORE_FILES_MAX];
@@ -87,8 +87,6 @@ static bool open_file(struct opening *o, int index, const char *path, struct ig_
     file->changed = st.st_mtim;
     feed_text(o->identity, ig_slice_of(file->name));
     feed_u64(o->identity, file->bytes);
-    feed_u64(o->times, (uint64_t)st.st_mtim.tv_sec);
-    feed_u64(o->times, (uint64_t)st.st_mtim.tv_nsec);
     return true;
 }
 
@@ -114,6 +112,7 @@ static bool read_header(struct opening *o, int index, struct ig_err *err)
         return false;
     }
     feed_text(o->identity, ig_slice_make(text, length));
+    file->header = ig_digest_of(text, length);
     ok = store__header_parse(ig_slice_make(text, length), file->bytes, &store->arena,
                              &o->parts[index], &o->part_counts[index], err);
 done:
@@ -288,8 +287,6 @@ static bool open_all(struct opening *o, const char *path, struct ig_err *err)
     if (!join_parts(o, err) || !check_index(o, err)) return false;
     if (folder && !read_config(o, err)) return false;
     ig_digest_hex(ig_digest_end(o->identity), store->identity);
-    feed_text(o->times, ig_slice_of(store->identity));
-    ig_digest_hex(ig_digest_end(o->times), store->fingerprint);
     return true;
 }
 
@@ -299,14 +296,13 @@ bool ig_store_open(const char *path, struct ig_store **out, struct ig_err *err)
     struct opening *o = calloc(1, sizeof(*o));
     struct ig_store *store = calloc(1, sizeof(*store));
     if (store) pthread_mutex_init(&store->lock, NULL);
-    struct ig_digest_state *identity = ig_digest_new(), *times = ig_digest_new();
-    if (!o || !store || !identity || !times) {
+    struct ig_digest_state *identity = ig_digest_new();
+    if (!o || !store || !identity) {
         ig_err_nomem(err);
         goto done;
     }
     o->store = store;
     o->identity = identity;
-    o->times = times;
     if (!open_all(o, path, err)) {
         ig_err_within(err, "cannot open model '%s'", path);
         goto done;
@@ -318,7 +314,6 @@ done:
     if (o) ig_arena_release(&o->arena);
     free(o);
     ig_digest_free(identity);
-    ig_digest_free(times);
     ig_store_close(store);
     return ok;
 }
@@ -384,9 +379,11 @@ const char *ig_store_identity(const struct ig_store *store)
     return store->identity;
 }
 
-const char *ig_store_fingerprint(const struct ig_store *store)
+const char *store__file_mark(const struct ig_store *store, int file, struct store_mark *out)
 {
-    return store->fingerprint;
+    const struct store_file *f = &store->files[file];
+    *out = (struct store_mark){f->bytes, f->changed, f->header};
+    return store->dir;
 }
 
 const char *ig_store_warning(const struct ig_store *store, int index)

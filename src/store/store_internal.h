@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "ingot/store.h"
 
+#include <time.h>
+
 #define STORE_LENGTH_BYTES     8                     /* the u64 that a file starts with */
 #define STORE_HEADER_BYTES_MAX ((uint64_t)100000000) /* MAX_HEADER_SIZE of the official package */
 #define STORE_INDEX_BYTES_MAX  ((size_t)256 << 20)   /* 70 bytes a tensor: 3.8 million tensors */
@@ -66,6 +68,19 @@ IG_MUST_CHECK bool store__shards_index(const struct ig_writer_plan *plan,
                                        const struct store_shards *shards, struct ig_buf *out,
                                        struct ig_err *err);
 
+/* ---- origins.c: what a run is made of ---- */
+
+struct store_mark { /* what a file of weights is known by; in store.c */
+    uint64_t bytes;
+    struct timespec changed;
+    struct ig_digest header;
+};
+/* The folder that the files are in. */
+const char *store__file_mark(const struct ig_store *store, int file, struct store_mark *out);
+void store__origins_feed(struct ig_digest_state *state, struct ig_slice origins);
+/* The label of the first line that differs; false when none does, or when it has no label. */
+bool store__origins_differ(struct ig_slice before, struct ig_slice now, struct ig_slice *label);
+
 /* ---- mlx_order.c ---- */
 
 /* order[i] is the index of the i-th name in the iteration order of libstdc++'s
@@ -98,9 +113,12 @@ IG_MUST_CHECK bool store__journal_set_aside(struct store_journal *journal, struc
 IG_MUST_CHECK bool store__journal_forget(const struct store_journal *journal, struct ig_err *err);
 /* Opens the journal's file, making it if need be. */
 IG_MUST_CHECK bool store__journal_create(struct store_journal *journal, struct ig_err *err);
-/* Empties it and writes its first line, which names the plan. */
+/* Empties it and writes its first line, which names the plan, and those of the origins. */
 IG_MUST_CHECK bool store__journal_start(struct store_journal *journal, struct ig_digest plan,
-                                        struct ig_err *err);
+                                        struct ig_slice origins, struct ig_err *err);
+/* The origins that it was started with, whatever its plan is; what it says up to a damaged line. */
+IG_MUST_CHECK bool store__journal_origins(const struct store_journal *journal, struct ig_buf *out,
+                                          struct ig_err *err);
 /* Calls each for every whole line; a torn or damaged one and all after it are cut off. same_plan is
  * false when the first line names another plan: then nothing else is read. */
 IG_MUST_CHECK bool store__journal_replay(struct store_journal *journal, struct ig_digest plan,
@@ -112,6 +130,6 @@ IG_MUST_CHECK bool store__journal_replay_aside(const struct store_journal *journ
                                                void *user, bool *same_plan, struct ig_err *err);
 IG_MUST_CHECK bool store__journal_add(struct store_journal *journal, struct ig_slice name,
                                       struct ig_digest digest, struct ig_err *err);
-/* Whether it has a line after the first. */
+/* Whether it has a line of a tensor, or cannot be read. */
 bool store__journal_has_tensors(const struct store_journal *journal);
 void store__journal_close(struct store_journal *journal);

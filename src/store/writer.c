@@ -36,18 +36,19 @@ static bool copy_plan(struct ig_writer *w, const struct ig_writer_plan *plan, st
     }
     w->plan.tensors = tensors;
     w->plan.out = w->out;
-    w->plan.fingerprint = (struct ig_slice){0}; /* the caller's; plan_digest holds what matters */
+    w->plan.origins = ig_arena_copy(&w->arena, plan->origins);
+    if (!w->plan.origins.ptr) return ig_err_nomem(err);
     if (snprintf(w->partial, sizeof w->partial, "%s.partial", w->out) >= (int)sizeof w->partial)
         return ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", w->out);
     return true;
 }
 
 /* What a resumed run must have in common with the one that was interrupted. */
-static bool digest_plan(struct ig_writer *w, struct ig_slice fingerprint, struct ig_err *err)
+static bool digest_plan(struct ig_writer *w, struct ig_err *err)
 {
     struct ig_digest_state *state = ig_digest_new();
     if (!state) return ig_err_nomem(err);
-    ig_digest_feed(state, fingerprint.ptr, fingerprint.len);
+    store__origins_feed(state, w->plan.origins);
     for (int i = 0; i < w->shards.count; i++)
         ig_digest_feed(state, w->shards.shards[i].header.ptr, w->shards.shards[i].header.len);
     w->plan_digest = ig_digest_end(state);
@@ -97,13 +98,33 @@ static bool start_over(struct ig_writer *w, struct ig_err *err)
     for (int64_t i = 0; i < w->plan.count; i++)
         atomic_store(&w->slots[i].state, WRITER_OPEN);
     w->claimed = 0;
-    return store__journal_start(&w->journal, w->plan_digest, err);
+    return store__journal_start(&w->journal, w->plan_digest, w->plan.origins, err);
 }
 
 static bool is_not_journal(void *user, const char *name)
 {
     if (strcmp(name, JOURNAL_NAME) == 0) return true;
     *(bool *)user = true;
+    return false;
+}
+
+/* OUT.partial is of another plan: says what has changed since. Always false. */
+static bool refuse_other(const struct ig_writer *w, struct ig_err *err)
+{
+    struct ig_buf before = {0};
+    struct ig_slice name;
+    if (!store__journal_origins(&w->journal, &before, err)) return false;
+    if (store__origins_differ(ig_buf_view(&before), w->plan.origins, &name))
+        ig_err_set(err, IG_ERR_USAGE,
+                   "an interrupted run left '%s', but " IG_SLICE_FMT
+                   " has changed since: put it back, or start over with --force",
+                   w->partial, IG_SLICE_ARG(name));
+    else
+        ig_err_set(err, IG_ERR_USAGE,
+                   "'%s' is of another recipe, other inputs or other options: run it with "
+                   "those, or start over with --force",
+                   w->partial);
+    ig_buf_release(&before);
     return false;
 }
 
@@ -125,11 +146,7 @@ static bool take_folder(struct ig_writer *w, struct ig_err *err)
         return false;
     if (w->plan.resume && same_plan) return store__replay_ranks(w, err);
     if (w->plan.force || !store__journal_has_tensors(&w->journal)) return start_over(w, err);
-    if (w->plan.resume)
-        return ig_err_set(err, IG_ERR_USAGE,
-                          "'%s' is of another recipe, other inputs or other options: run it with "
-                          "those, or start over with --force",
-                          w->partial);
+    if (w->plan.resume) return refuse_other(w, err);
     return ig_err_set(
         err, IG_ERR_USAGE,
         "an interrupted run left '%s': go on with --resume, or start over with --force",
@@ -206,7 +223,7 @@ static bool open_all(struct ig_writer *w, const struct ig_writer_plan *plan, str
 {
     if (!copy_plan(w, plan, err)) return false;
     if (!store__shards_plan(&w->plan, &w->arena, &w->shards, err)) return false;
-    if (!allocate(w, err) || !digest_plan(w, plan->fingerprint, err)) return false;
+    if (!allocate(w, err) || !digest_plan(w, err)) return false;
     if (!look_for_whole(w, err)) return false;
     if (w->whole) return true;
     if (!store__check_replaceable(w, err)) return false;
@@ -221,7 +238,7 @@ static bool open_all(struct ig_writer *w, const struct ig_writer_plan *plan, str
 static bool open_joined(struct ig_writer *w, const struct ig_writer_plan *plan, struct ig_err *err)
 {
     return copy_plan(w, plan, err) && store__shards_plan(&w->plan, &w->arena, &w->shards, err) &&
-           allocate(w, err) && digest_plan(w, plan->fingerprint, err) && look_for_whole(w, err) &&
+           allocate(w, err) && digest_plan(w, err) && look_for_whole(w, err) &&
            (w->whole || store__join(w, err));
 }
 

@@ -58,7 +58,8 @@ bool store__join(struct ig_writer *w, struct ig_err *err)
         !store__journal_replay(&w->journal, w->plan_digest, store__note_finished, w, &same_plan,
                                err))
         return false;
-    if (!same_plan && !store__journal_start(&w->journal, w->plan_digest, err)) return false;
+    if (!same_plan && !store__journal_start(&w->journal, w->plan_digest, (struct ig_slice){0}, err))
+        return false;
     if (w->plan.resume && !store__replay_ranks(w, err)) return false;
     for (int i = 0; i < w->shards.count; i++)
         if (!open_shard(w, i, err)) return false;

@@ -100,7 +100,9 @@ class Case(unittest.TestCase):
         """How often the command makes that call."""
         self.clear()
         self.run_with(f"{call}:0:EIO:{part}", *args, code=0)
-        return int(self.log.read_text().split()[1])
+        total = int(self.log.read_text().split()[1])
+        self.clear()
+        return total
 
     def clear(self):
         for path in self.work.glob("out*"):
@@ -134,7 +136,6 @@ class Making(Case):
         """Lets call 1, .., the last one fail."""
         args = COMMANDS[name][0]
         total = self.count(call, part, args)
-        self.clear()
         self.assertGreater(total, 0, f"{name} makes no {call}")
         for at in spread(total):
             with self.subTest(command=name, call=call, what=what, at=at):
@@ -224,6 +225,152 @@ class Making(Case):
                     self.assertIn("stopped", err)
                     self.check_goes_on(name)
                     self.clear()
+
+
+class Changed(Case):
+    """What a run is made of changes between its start and --resume: refused, and the file is named."""
+    UNION = """merge_method: linear
+models: [{model: in/anvil, parameters: {weight: 1}}, {model: in/ballad, parameters: {weight: 2}}]
+tokenizer: {source: in/lantern}
+dtype: bfloat16
+"""
+
+    def setUp(self):
+        super().setUp()
+        self.fresh("lantern")
+        (self.work / "q.yaml").write_text("name: mine\nmode: affine\nbits: 4\ngroup_size: 64\nrules: []\n")
+
+    def whole(self, args):
+        self.ingot(*args)
+        want = digest(self.work / "out")
+        self.clear()
+        return want
+
+    def check(self, args, path, change, says=None):
+        """Killed half-way; then `change` is done to the file, which is put back in the end."""
+        path = self.work / path
+        want = self.whole(args)
+        kept, times = path.read_bytes() if path.exists() else None, (1e9, 1e9)
+        self.run_with(f"write:{self.count('write', 'journal', args) - 3}:kill:journal", *args, code=-9)
+        change(path)
+        with self.subTest(args=args, path=path.name, change=change.__name__):
+            _, _, err = self.ingot(*args, "--resume", code=2)
+            self.assertRegex(err, f"an interrupted run left 'out(/none)?.partial', but {says or path.relative_to(self.work)} has "
+                                  "changed since: put it back, or start over with --force")
+        if kept is None:
+            path.unlink()
+        else:
+            path.write_bytes(kept)
+            os.utime(path, times)
+        self.ingot(*args, "--resume")
+        self.assertEqual(digest(self.work / "out"), want)
+        self.clear()
+
+    @staticmethod
+    def append(path):
+        with path.open("ab") as file:
+            file.write(b" ")
+
+    @staticmethod
+    def touch(path):
+        os.utime(path, (1e9, 1e9 + 1))
+
+    @staticmethod
+    def edit(path):
+        """Another text of the same length, with the time of before."""
+        text = path.read_bytes()
+        at = text.rindex(b"1")
+        path.write_bytes(text[:at] + b"2" + text[at + 1:])
+        os.utime(path, (1e9, 1e9))
+
+    @staticmethod
+    def header(path):
+        """A tensor of another name in the header; the size and time of before."""
+        text = path.read_bytes()
+        path.write_bytes(text.replace(b"q_proj", b"p_proj", 1))
+        os.utime(path, (1e9, 1e9))
+
+    @staticmethod
+    def add(path):
+        path.write_text("{}")
+
+    def test_merge(self):
+        args = COMMANDS["merge"][0]
+        self.check(args, "in/anvil/model.safetensors", self.touch)
+        for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+            self.check(args, f"in/ballad/{name}", self.append if name != "config.json" else self.edit)
+        self.check(args, "in/anvil/added_tokens.json", self.add)
+        self.check(args, "r.yaml", self.append, "the recipe")
+        self.check(COMMANDS["both"][0], "in/anvil/tokenizer.json", self.edit)
+
+    def test_a_foreign_tokenizer(self):
+        (self.work / "r.yaml").write_text(self.UNION)
+        args = COMMANDS["merge"][0]
+        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            self.check(args, f"in/lantern/{name}", self.append)
+
+    def test_quantize(self):
+        args = ["quantize", "in/anvil", "out", "-r", "q.yaml"]
+        self.check(args, "in/anvil/model.safetensors", self.touch)
+        self.check(args, "in/anvil/config.json", self.append)
+        self.check(args, "in/anvil/generation_config.json", self.append)
+        self.check(args, "q.yaml", lambda path: path.write_text(path.read_text().replace("64", "32")),
+                   "the quantisation recipe|the recipe")
+
+    def test_expand(self):
+        self.check(COMMANDS["expand"][0], "in/anvil/config.json", self.append)
+        args = ["expand", "in/anvil", "out", "--copies", "3", "--scales", "scales"]
+        (self.work / "scales").write_text("{o_proj: 0.5}\n")
+        self.check(args, "scales", lambda path: path.write_text("{o_proj: 0.25}\n"), "the recipe")
+
+    def test_a_stage(self):
+        """A finished stage whose input has changed is made again."""
+        recipe = ("merge_method: linear\nmodels: [{model: first}, {model: in/ballad}]\nparameters: {weight: 1}\n---\n"
+                  "name: first\nmerge_method: linear\nmodels: [{model: in/anvil}, {model: in/lantern}]\n"
+                  "parameters: {weight: 1}\n")
+        (self.work / "r.yaml").write_text(recipe)
+        args = COMMANDS["merge"][0]
+        shutil.copy(self.work / "in/ballad/config.json", self.work / "in/lantern/config.json")
+        want = self.whole(args)
+        self.fresh("lantern")
+        self.run_with("write:5:kill:out.partial/ingot.journal", *args, code=-9)
+        self.assertTrue((self.work / "out.stages/first/config.json").exists())
+        (self.work / "out.partial/ingot.journal").unlink()
+        shutil.rmtree(self.work / "out.partial")
+        model = self.work / "in/lantern/model.safetensors"
+        text = bytearray(model.read_bytes())
+        text[-1000:] = text[-2000:-1000]
+        model.write_bytes(text)
+        self.ingot(*args, "--resume")
+        changed = digest(self.work / "out")
+        self.clear()
+        self.assertEqual(changed, self.whole(args))
+        self.assertNotEqual(changed, want)
+
+    def test_eval(self):
+        """Items are scored again: what is logged is of the model's bytes."""
+        args = ["eval", "in/anvil", "-t", "mini", "-l", "3", "-o", "out"]
+        _, before, _ = self.ingot(*args)
+        model = self.work / "in/anvil/model.safetensors"
+        text = bytearray(model.read_bytes())
+        text[-600000:-100000] = bytes(500000)
+        model.write_bytes(text)
+        os.utime(model, (1e9, 1e9))
+        _, after, _ = self.ingot(*args)
+        self.clear()
+        self.assertEqual(after, self.ingot(*args)[1])
+        self.assertNotEqual(after, before)
+
+    def test_the_rule(self):
+        """Weights are known by size, time and header, not read again: the manual says so."""
+        args = COMMANDS["merge"][0]
+        self.run_with(f"write:{self.count('write', 'journal', args) - 3}:kill:journal", *args, code=-9)
+        model = self.work / "in/anvil/model.safetensors"
+        text = bytearray(model.read_bytes())
+        text[-1] ^= 1
+        model.write_bytes(text)
+        os.utime(model, (1e9, 1e9))
+        self.ingot(*args, "--resume")
 
 
 class Asking(Case):

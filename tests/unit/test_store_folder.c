@@ -183,22 +183,26 @@ static void headers_are_placed_in_their_file(void **state)
     check_fails(ig_store_open(scratch("m"), &store, &err), &err, IG_ERR_IO, "not a regular file");
 }
 
-static void fingerprint_tells_inputs_apart(void **state)
+static void origins_tell_inputs_apart(void **state)
 {
     (void)state;
+    struct ig_err err = {0};
+    struct ig_buf first = {0}, second = {0};
     start_folder();
     put_file("m/model.safetensors", "a");
-    struct ig_store *store = opens(1);
-    char first[64];
-    snprintf(first, sizeof first, "%s", ig_store_fingerprint(store));
-    ig_store_close(store);
-    store = opens(1);
-    assert_string_equal(ig_store_fingerprint(store), first);
-    ig_store_close(store);
-    scratch_write("m/config.json", "{}", 2);
-    store = opens(1);
-    assert_string_not_equal(ig_store_fingerprint(store), first);
-    ig_store_close(store);
+    for (int round = 0; round < 3; round++) {
+        if (round == 2) scratch_write("m/tokenizer.json", "{}", 2);
+        struct ig_store *store = opens(1);
+        ig_buf_clear(&second);
+        check_ok(ig_store_put_origins(store, round ? &second : &first, &err), &err);
+        ig_store_close(store);
+        if (round) assert_int_equal(strcmp(first.data, second.data) == 0, round == 1);
+    }
+    assert_non_null(strstr(first.data, "/m/model.safetensors\tbytes "));
+    assert_non_null(strstr(first.data, "/m/tokenizer.json\tabsent\n"));
+    assert_non_null(strstr(second.data, "/m/tokenizer.json\tcontent "));
+    ig_buf_release(&first);
+    ig_buf_release(&second);
 }
 
 static void a_short_read_is_told(void **state)
@@ -283,7 +287,7 @@ int main(void)
         cmocka_unit_test(a_name_in_two_shards_needs_an_index),
         cmocka_unit_test(which_files_make_a_model),
         cmocka_unit_test(headers_are_placed_in_their_file),
-        cmocka_unit_test(fingerprint_tells_inputs_apart),
+        cmocka_unit_test(origins_tell_inputs_apart),
         cmocka_unit_test(a_short_read_is_told),
         cmocka_unit_test(other_files_are_carried),
     };

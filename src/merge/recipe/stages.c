@@ -3,12 +3,13 @@
  * the others may call its result a model; the one without a name is the output.
  *
  * Stages are merged into OUT.stages/NAME, in the order in which they need each other, and removed
- * when the output is whole. With resume a stage that is there, made by the same text, is not made
- * again. */
+ * when the output is whole. With resume a stage that is there, made by the same text of the same
+ * inputs, is not made again. */
 #include "merge/merge_internal.h"
 
 #include "base/file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct ig_recipe_list {
@@ -199,20 +200,37 @@ static bool stage_path(const char *out, struct ig_slice title, char path[IG_PATH
     return ig_path_join(path, folder, name, err);
 }
 
-/* Whether the folder is what this text makes. */
-static bool is_made(const char *path, const struct ig_recipe *r)
+/* What a stage is made of lies beside it: the recipe alone does not say that its inputs are those
+ * of then. */
+#define ORIGINS_SUFFIX    ".origins"
+#define ORIGINS_BYTES_MAX ((size_t)64 << 20)
+
+static bool origins_path(const char *path, char out[IG_PATH_MAX], struct ig_err *err)
+{
+    return snprintf(out, IG_PATH_MAX, "%s" ORIGINS_SUFFIX, path) < IG_PATH_MAX ||
+           ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", path);
+}
+
+/* Whether the folder is whole, and of these origins. */
+static bool is_made(const struct ig_merge *m, const char *path)
 {
     char file[IG_PATH_MAX];
-    struct ig_err err;
+    struct ig_err ignored;
     struct ig_buf text = {0};
-    struct ig_json_doc *doc = NULL;
-    bool made = ig_path_join(file, path, "ingot.json", &err) && ig_path_exists(file) &&
-                ig_file_read(file, (size_t)1 << 30, &text, &err) &&
-                ig_json_doc_new(ig_buf_view(&text), &doc, &err) &&
-                ig_slice_equal(ig_json_text(ig_json_get(ig_json_doc_root(doc), "recipe")), r->text);
-    ig_json_doc_free(doc);
+    bool made = ig_path_exists(path) && origins_path(path, file, &ignored) &&
+                ig_path_exists(file) && ig_file_read(file, ORIGINS_BYTES_MAX, &text, &ignored) &&
+                ig_slice_equal(ig_buf_view(&text), m->origins);
     ig_buf_release(&text);
     return made;
+}
+
+/* A folder of other origins goes before the note of the new ones comes. */
+static bool begin(const struct ig_merge *m, const char *path, struct ig_err *err)
+{
+    char file[IG_PATH_MAX];
+    if (ig_dist_rank(m->job.dist) > 0) return true;
+    return origins_path(path, file, err) && ig_dir_remove(path, err) &&
+           ig_file_write(file, m->origins, err);
 }
 
 /* Where a later recipe calls a model by the title, the folder is meant. */
@@ -239,7 +257,13 @@ static bool make(const struct ig_recipe *r, const struct ig_merge_job *like, con
                                .resume = like->resume,
                                .force = true,
                                .dist = like->dist};
-    bool ok = ig_merge_plan(&job, watch, &merge, err) && ig_merge_run(merge, watch, &report, err);
+    bool ok = ig_merge_plan(&job, watch, &merge, err);
+    bool made = ok && like->resume && is_made(merge, path);
+    /* all ranks have looked before the first one clears anything away */
+    if (ok && !made)
+        ok = ig_dist_meet(like->dist, true, err) &&
+             ig_dist_meet(like->dist, begin(merge, path, err), err) &&
+             ig_merge_run(merge, watch, &report, err);
     ig_merge_close(merge);
     return ok || ig_err_within(err, "stage '" IG_SLICE_FMT "'", IG_SLICE_ARG(r->title));
 }
@@ -253,7 +277,7 @@ bool ig_merge_stages(struct ig_recipe_list *list, const struct ig_merge_job *job
         if (!stage_path(job->out, ig_slice_of(""), path, err)) return false;
         path[strlen(path) - 1] = '\0'; /* the slash */
         if (!ig_dir_make(path, err) || !stage_path(job->out, r->title, path, err)) return false;
-        if (!(job->resume && is_made(path, r)) && !make(r, job, path, watch, err)) return false;
+        if (!make(r, job, path, watch, err)) return false;
         for (int j = i + 1; j < list->count; j++)
             if (!place(list->items[j], r->title, path, err)) return false;
     }
