@@ -6,8 +6,9 @@
  * One text of TOKENS (64) tokens drawn by the model itself (temperature 1, exact arithmetic): what
  * it is likely to see. A JSON line for scores and one for text: the mean and largest KL divergence
  * of a position, how often both find the same token likeliest, and the mean and largest change of a
- * drawn token's log-probability. Small matrices are multiplied fast too here, which the engine
- * never does: so that small trained models can be measured. */
+ * drawn token's log-probability. Then the same of exact arithmetic with a cache of 16, 8 and 4
+ * bits. Small matrices are multiplied fast too here, which the engine never does: so that small
+ * trained models can be measured. */
 #include "infer/infer_internal.h"
 
 #include <math.h>
@@ -52,16 +53,17 @@ static bool draw_text(struct side *side, int64_t count, uint64_t seed, struct te
     return ig_generate(side->session, &job, &report, err);
 }
 
-static bool open_side(struct side *side, const char *path, bool exact, int64_t count,
+static bool open_side(struct side *side, const char *path, bool exact, int bits, int64_t count,
                       struct ig_err *err)
 {
     struct ig_model_options options = {.exact = exact};
+    const struct ig_session_options cache = {.bits = bits};
     if (!ig_model_open_as(path, &options, &side->model, err)) return false;
     side->model->narrow_cols = side->model->narrow_rows = 0;
     size_t floats = (size_t)count * (size_t)ig_model_shape(side->model)->vocab;
     side->logits = calloc(floats, sizeof *side->logits);
     if (!side->logits) return ig_err_nomem(err);
-    return ig_session_new(side->model, 0, &side->session, err);
+    return ig_session_new_as(side->model, &cache, &side->session, err);
 }
 
 static void close_side(struct side *side)
@@ -102,7 +104,7 @@ static void run(struct side *side, const struct text *text, bool score)
 }
 
 static void compare(const struct side *exact, const struct side *fast, const struct text *text,
-                    const char *path, bool score)
+                    const char *path, const char *what)
 {
     int64_t vocab = ig_model_shape(exact->model)->vocab, same = 0, rows = text->count - 1;
     double mean = 0, most = 0, moved = 0, moved_most = 0;
@@ -123,8 +125,7 @@ static void compare(const struct side *exact, const struct side *fast, const str
     }
     printf("{\"case\": \"error of %s\", \"model\": \"%s\", \"positions\": %lld, \"kl_mean\": %.3g, "
            "\"kl_max\": %.3g, \"same_top\": %.4f, \"logprob_mean\": %.3g, \"logprob_max\": %.3g}\n",
-           score ? "scores" : "text", path, (long long)rows, mean, most,
-           (double)same / (double)rows, moved, moved_most);
+           what, path, (long long)rows, mean, most, (double)same / (double)rows, moved, moved_most);
 }
 
 int main(int argc, char **argv)
@@ -137,13 +138,22 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s MODEL [TOKENS [SEED]]\n", argv[0]);
         return 2;
     }
-    bool ok = open_side(&exact, argv[1], true, count, &err) &&
-              open_side(&fast, argv[1], false, count, &err) &&
+    bool ok = open_side(&exact, argv[1], true, 32, count, &err) &&
+              open_side(&fast, argv[1], false, 32, count, &err) &&
               draw_text(&exact, count, argc > 3 ? (uint64_t)atoll(argv[3]) : 1, &text, &err);
     if (ok) run(&exact, &text, true);
     for (int score = 1; ok && score >= 0; score--) {
         run(&fast, &text, score);
-        compare(&exact, &fast, &text, argv[1], score);
+        compare(&exact, &fast, &text, argv[1], score ? "scores" : "text");
+    }
+    for (int bits = 16; ok && bits >= 4; bits /= 2) {
+        char what[32];
+        struct side small = {0};
+        snprintf(what, sizeof what, "a cache of %d bits", bits);
+        ok = open_side(&small, argv[1], true, bits, count, &err);
+        if (ok) run(&small, &text, true);
+        if (ok) compare(&exact, &small, &text, argv[1], what);
+        close_side(&small);
     }
     if (!ok) fprintf(stderr, "%s\n", err.text);
     close_side(&exact);

@@ -2,10 +2,11 @@
  * bench infer — tokens a second of a model folder: a prompt, decoding after it, scoring one text,
  * and scoring a list of short ones; and the time from opening it to the first token.
  *
- *     bench_infer MODEL [PROMPT_TOKENS [NEW_TOKENS [ROUNDS [THREADS [exact]]]]]
+ *     bench_infer MODEL [PROMPT_TOKENS [NEW_TOKENS [ROUNDS [THREADS [exact|fast [BITS]]]]]]
  *
- * 512, 64, 5, one for each core and fast arithmetic unless told. With one thread the rate is also
- * given for each second of processor time: what a quiet machine would do, however busy this one is.
+ * 512, 64, 5, one for each core, fast arithmetic and a cache of 32 bits unless told. With one
+ * thread the rate is also given for each second of processor time: what a quiet machine would do,
+ * however busy this one is.
  *
  * One JSON line a case with the median and the fastest round. Tokens are random. Decoding's bytes
  * are those of all weights: what has to be read for a token. */
@@ -29,6 +30,7 @@ struct bench {
     double bytes;
     int rounds, threads;
     bool exact;
+    int bits;
 };
 
 static int compare(const void *a, const void *b)
@@ -69,6 +71,15 @@ static bool run_prompt(struct bench *b, struct ig_err *err)
 static bool run_decode(struct bench *b, struct ig_err *err)
 {
     ig_session_trim(b->session, 0);
+    for (int64_t i = 0; i < b->fresh; i++)
+        if (!ig_session_feed(b->session, b->tokens + i, 1, err)) return false;
+    return true;
+}
+
+/* After a prompt, which is there already. */
+static bool run_decode_deep(struct bench *b, struct ig_err *err)
+{
+    ig_session_trim(b->session, b->prompt);
     for (int64_t i = 0; i < b->fresh; i++)
         if (!ig_session_feed(b->session, b->tokens + i, 1, err)) return false;
     return true;
@@ -116,10 +127,11 @@ static bool bench_model(struct bench *b, struct ig_err *err)
     struct ig_model *model = NULL;
     struct ig_store *store = NULL;
     struct ig_model_options options = {.threads = b->threads, .exact = b->exact};
+    const struct ig_session_options cache = {.bits = b->bits};
     double start = ig_clock_seconds();
     static const int32_t first[16] = {0};
     bool ok = ig_model_open_as(b->model, &options, &model, err) &&
-              ig_session_new(model, 0, &b->session, err) &&
+              ig_session_new_as(model, &cache, &b->session, err) &&
               ig_session_feed(b->session, first, 16, err);
     if (ok)
         printf("{\"case\": \"first token\", \"model\": \"%s\", \"seconds\": %.3f, "
@@ -143,6 +155,7 @@ static bool bench_model(struct bench *b, struct ig_err *err)
     if (ok) b->bytes = (double)ig_store_bytes(store);
     ok = ok && measure(b, "decode", b->fresh, run_decode, err);
     b->bytes = 0;
+    ok = ok && run_prompt(b, err) && measure(b, "decode after it", b->fresh, run_decode_deep, err);
     ok = ok && measure(b, "score", b->prompt, run_score, err);
     int64_t tokens = SHORT_TEXTS * SHORT_TOKENS;
     ok = ok && measure(b, "batch", b->prompt > 0 ? tokens : 0, run_spans, err);
@@ -156,8 +169,10 @@ static bool bench_model(struct bench *b, struct ig_err *err)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: %s MODEL [PROMPT_TOKENS [NEW_TOKENS [ROUNDS [THREADS [exact]]]]]\n",
-                argv[0]);
+        fprintf(
+            stderr,
+            "usage: %s MODEL [PROMPT_TOKENS [NEW_TOKENS [ROUNDS [THREADS [exact|fast [BITS]]]]]]\n",
+            argv[0]);
         return 2;
     }
     struct ig_err err = {0};
@@ -166,6 +181,7 @@ int main(int argc, char **argv)
     if (argc > 3) b.fresh = atoll(argv[3]);
     if (argc > 4) b.rounds = atoi(argv[4]);
     b.exact = argc > 6 && strcmp(argv[6], "exact") == 0;
+    b.bits = argc > 7 ? atoi(argv[7]) : 32;
     b.threads = argc > 5 ? atoi(argv[5]) : ig_core_count();
     if (b.rounds < 1 || b.rounds > ROUNDS_MAX) b.rounds = 5;
     if (bench_model(&b, &err)) return 0;

@@ -45,6 +45,7 @@ static const struct ig_opt options[] = {
     IG_OPT_REAL(struct args, serve.request_seconds, "request-timeout", 0, "S", "600", 0.1, 1e9, "seconds from the queue to the last token"),
     IG_OPT_REAL(struct args, serve.idle_seconds, "idle-timeout", 0, "S", "30", 0.1, 1e9, "seconds for a header, for a body, and between requests"),
     IG_OPT_REAL(struct args, serve.drain_seconds, "drain-timeout", 0, "S", "30", 0, 1e9, "seconds that running requests get at the end"),
+    CLI_KV_OPTIONS(struct args, serve.kv_bits, serve.kv_group),
     IG_OPT_FLAG(struct args, serve.exact, "exact", 0, "f32 arithmetic: slower"),
     IG_OPT_CHOICE(struct args, rope, "rope", 0, talk_ropes, "as-config", "as-mlx-lm: without the scaling that it ignores"),
     IG_OPT_INT(struct args, serve.threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core"),

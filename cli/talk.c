@@ -9,6 +9,10 @@
 #include <sys/resource.h>
 #include <time.h>
 
+/* Tokens between looks at whether Ctrl-C was pressed, with --max-kv, where texts depend on it:
+ * mlx-lm's. */
+#define PROMPT_PIECE_ROTATING 2048
+
 const char *const talk_ropes[] = {"as-config", "as-mlx-lm", NULL};
 
 uint64_t talk_peak_bytes(void)
@@ -72,12 +76,12 @@ static double now_seconds(void)
 
 static bool open_session(struct talk *talk, struct ig_err *err)
 {
-    int64_t context = talk->options.context, most = talk->options.max_kv;
-    if (most > 0 && most < TALK_MAX_KV_LEAST)
-        return ig_err_set(err, IG_ERR_USAGE, "--max-kv must be 0, or at least %d",
-                          TALK_MAX_KV_LEAST);
-    if (most > 0 && (context == 0 || context > most)) context = most;
-    return ig_session_new(talk->model, context, &talk->session, err);
+    const struct talk_options *o = &talk->options;
+    const struct ig_session_options how = {.context = o->context,
+                                           .window = o->max_kv,
+                                           .bits = (int)o->kv_bits,
+                                           .group = (int)o->kv_group};
+    return ig_session_new_as(talk->model, &how, &talk->session, err);
 }
 
 bool talk_open(const char *model, const struct talk_options *options, bool raw, struct talk *talk,
@@ -214,15 +218,6 @@ static size_t common_prefix(const struct talk *talk, const struct ig_ids *before
     return n == talk->ids.count && n ? n - 1 : n; /* at least one token has to be fed */
 }
 
-/* With --max-kv a session that is full, or a prompt that fills it, is cut to its first tokens and
- * as many of the last as half of it takes. The former are what attention rests on (Xiao et al.,
- * "Efficient streaming language models with attention sinks", 2023). */
-static bool is_long(const struct talk *talk, size_t count)
-{
-    size_t context = (size_t)ig_session_context(talk->session);
-    return talk->options.max_kv > 0 && count > context - context / 4;
-}
-
 static bool check_length(const struct talk *talk, struct ig_err *err)
 {
     long long context = ig_session_context(talk->session);
@@ -232,22 +227,24 @@ static bool check_length(const struct talk *talk, struct ig_err *err)
 }
 
 /* Makes the session hold as much of the prompt as it does already, and reads most of the rest,
- * which Ctrl-C may cut short. kept: tokens that it holds then. */
+ * which Ctrl-C may cut short; with --max-kv all but the last token, as mlx-lm does. kept: tokens
+ * that it holds then. */
 static bool read_prompt(struct talk *talk, const struct ig_ids *before, size_t *kept,
                         struct ig_err *err)
 {
-    size_t held = common_prefix(talk, before, (size_t)ig_session_length(talk->session));
-    if (talk->forgot && held > TALK_KEPT) held = TALK_KEPT;
-    talk->forgot = is_long(talk, talk->ids.count);
-    if (talk->forgot && held > TALK_KEPT) held = TALK_KEPT;
-    if (!talk->forgot && !check_length(talk, err)) return false;
+    bool rotates = talk->options.max_kv > 0;
+    size_t held = common_prefix(talk, before, (size_t)ig_session_length(talk->session)), count;
+    size_t most = rotates ? PROMPT_PIECE_ROTATING : (size_t)ig_session_rows(talk->session);
+    size_t last = rotates ? 1 : most; /* pieces are what there is between looks at Ctrl-C */
+    if (!check_length(talk, err)) return false;
     held = (size_t)ig_session_trim(talk->session, (int64_t)held);
     double start = now_seconds();
     talk->reused = held;
-    size_t piece = (size_t)ig_session_rows(talk->session); /* between looks at Ctrl-C */
-    for (; !talk->forgot && talk->ids.count - held > piece; held += piece) {
+    for (; talk->ids.count - held > last; held += count) {
+        count = talk->ids.count - held - (rotates ? 1 : 0);
+        if (count > most) count = most;
         if (cli_interrupted()) return ig_err_set(err, IG_ERR_CANCELLED, "stopped");
-        if (!ig_session_feed(talk->session, talk->ids.items + held, piece, err)) return false;
+        if (!ig_session_feed(talk->session, talk->ids.items + held, count, err)) return false;
     }
     *kept = held;
     talk->read_seconds = now_seconds() - start;
@@ -272,61 +269,31 @@ struct ig_sampling talk_sampling(const struct talk *talk)
                                 .seed = (uint64_t)o->seed};
 }
 
-/* A copy of the ids that the session, which holds `kept` of them, still has to read. */
-static int32_t *to_read(struct talk *talk, size_t kept, size_t *count)
-{
-    const struct ig_ids *ids = &talk->ids;
-    size_t first = kept, tail = kept;
-    if (talk->forgot) {
-        kept = (size_t)ig_session_trim(talk->session, TALK_KEPT);
-        first = TALK_KEPT;
-        tail = ids->count - (size_t)ig_session_context(talk->session) / 2;
-    }
-    *count = first - kept + ids->count - tail;
-    int32_t *fed = malloc(*count * sizeof(*fed));
-    if (!fed) return NULL;
-    memcpy(fed, ids->items + kept, (first - kept) * sizeof(*fed));
-    memcpy(fed + (first - kept), ids->items + tail, (ids->count - tail) * sizeof(*fed));
-    return fed;
-}
-
-/* Whether there is more to say, and only room was missing. */
-static bool goes_on(struct talk *talk)
-{
-    if (talk->options.max_kv == 0 || talk->report.stopped || talk->cut.stopped ||
-        talk->stream_err.code != IG_OK || cli_interrupted())
-        return false;
-    talk->forgot = true;
-    return talk->report.tokens < talk->options.tokens_max;
-}
-
 /* Samples after the prompt, of which the session holds `kept` tokens. */
 static bool sample_reply(struct talk *talk, size_t kept, struct ig_err *err)
 {
+    size_t count = talk->ids.count - kept;
+    int32_t *fed = malloc(count * sizeof(*fed)); /* ids grow while they are fed */
+    if (!fed) return ig_err_nomem(err);
+    memcpy(fed, talk->ids.items + kept, count * sizeof(*fed));
     struct ig_generate_job job = {
+        .prompt = fed,
+        .prompt_count = count,
+        .before = talk->ids.items,
+        .before_count = kept,
+        .tokens_max = talk->options.tokens_max,
         .sampling = talk_sampling(talk),
         .on_token = on_token,
         .top_count = talk->top_count,
         .on_top = on_top,
         .user = talk,
     };
-    struct ig_generate_report sum = {.prompt_seconds = talk->read_seconds}, one = {0};
-    bool ok = true;
     talk->stream_err = (struct ig_err){0};
-    talk->report = sum;
-    do {
-        int32_t *fed = to_read(talk, kept, &job.prompt_count); /* ids grow while they are fed */
-        job.prompt = fed;
-        job.tokens_max = talk->options.tokens_max - sum.tokens;
-        ok = fed ? ig_generate(talk->session, &job, &one, err) : ig_err_nomem(err);
-        free(fed);
-        sum.tokens += one.tokens;
-        sum.prompt_seconds += one.prompt_seconds;
-        sum.generation_seconds += one.generation_seconds;
-        sum.stopped = one.stopped;
-        sum.prompt_tokens = (int64_t)(talk->prompt_count - talk->reused);
-        talk->report = sum;
-    } while (ok && goes_on(talk));
+    talk->report = (struct ig_generate_report){0};
+    bool ok = ig_generate(talk->session, &job, &talk->report, err);
+    free(fed);
+    talk->report.prompt_seconds += talk->read_seconds;
+    talk->report.prompt_tokens = (int64_t)(talk->prompt_count - talk->reused);
     if (ok && talk->stream_err.code != IG_OK) {
         *err = talk->stream_err;
         ok = false;
@@ -391,10 +358,10 @@ const char *talk_finish(const struct talk *talk)
 
 bool talk_load(struct talk *talk, const char *path, struct ig_err *err)
 {
-    size_t context = (size_t)ig_session_context(talk->session);
-    int32_t *items = realloc(talk->ids.items, context * sizeof(*items));
+    size_t room = (size_t)ig_session_room(talk->session);
+    int32_t *items = realloc(talk->ids.items, room * sizeof(*items));
     if (!items) return ig_err_nomem(err);
-    talk->ids = (struct ig_ids){items, 0, context};
+    talk->ids = (struct ig_ids){items, 0, room};
     if (!ig_session_load(talk->session, path, items, err)) return false;
     talk->ids.count = (size_t)ig_session_length(talk->session);
     return true;
@@ -402,9 +369,6 @@ bool talk_load(struct talk *talk, const char *path, struct ig_err *err)
 
 bool talk_save(const struct talk *talk, const char *path, struct ig_err *err)
 {
-    if (talk->forgot)
-        return ig_err_set(err, IG_ERR_USAGE,
-                          "the session has forgotten a part (--max-kv), and cannot be kept");
     return ig_session_save(talk->session, talk->ids.items, path, err);
 }
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 struct talk_options {
-    int64_t tokens_max, top_k, seed, threads, context, max_kv;
+    int64_t tokens_max, top_k, seed, threads, context, max_kv, kv_bits, kv_group;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     double xtc_probability, xtc_threshold;
     const char *stop;
@@ -18,6 +18,9 @@ struct talk_options {
 };
 extern const char *const talk_ropes[]; /* "as-config", "as-mlx-lm" */
 // clang-format off
+#define CLI_KV_OPTIONS(T, bits, group)                                                             \
+    IG_OPT_INT(T, bits, "kv-bits", 0, "B", "32", 4, 32, "of keys and values in the cache: 32, 16 (f16), 8 or 4"), \
+    IG_OPT_INT(T, group, "kv-group-size", 0, "N", "64", 32, 128, "of 8 or 4 bits: numbers that share a scale")
 #define TALK_OPTIONS(T)                                                                            \
     IG_OPT_INT(T, talk.tokens_max, "max-tokens", 'm', "N", "256", 1, 1e9, "tokens to write at most"), \
     IG_OPT_REAL(T, talk.temperature, "temp", 't', "T", "0", 0, 100, "temperature; 0: the likeliest token"), \
@@ -34,14 +37,13 @@ extern const char *const talk_ropes[]; /* "as-config", "as-mlx-lm" */
     IG_OPT_FLAG_ON(T, talk.thinking, "thinking", 0, "ask the template for a reply without thinking"), \
     IG_OPT_FLAG(T, talk.exact, "exact", 0, "f32 arithmetic: slower, and the same on every processor up to rounding"), \
     IG_OPT_INT(T, talk.context, "context", 0, "N", "0", 0, 1e9, "tokens to make room for; 0: the model's own"), \
-    IG_OPT_INT(T, talk.max_kv, "max-kv", 0, "N", "0", 0, 1e9, "go on when N tokens are full: without all but the first 4 and the last half"), \
+    IG_OPT_INT(T, talk.max_kv, "max-kv", 0, "N", "0", 0, 1e9, "a cache of N tokens that rotates: the first 4 and the last ones are seen"), \
+    CLI_KV_OPTIONS(T, talk.kv_bits, talk.kv_group),                                                 \
     IG_OPT_CHOICE(T, talk.rope, "rope", 0, talk_ropes, "as-config", "as-mlx-lm: without the scaling that it ignores"), \
     IG_OPT_INT(T, talk.threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core")
 // clang-format on
 
 #define TALK_STOPS_MAX    16
-#define TALK_KEPT         4 /* tokens that --max-kv never forgets, as mlx-lm */
-#define TALK_MAX_KV_LEAST 32
 #define TALK_TOGETHER_MAX 64
 struct talk {
     struct talk_options options;
@@ -62,7 +64,6 @@ struct talk {
     bool forked;        /* all but the session is another's */
     bool deferred;      /* replies are begun only: talk_together writes them */
     struct ig_ids held; /* deferred: what the session had read before */
-    bool forgot;        /* the session does not hold all of ids that it has read */
     bool thinks;        /* the prompt has begun a thought */
     size_t top_count;   /* likeliest tokens to keep for each of the reply's */
     struct ig_choice *tops;

@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 enum { CONTEXT = 16, BYTES_MAX = 1 << 16 };
+enum { MODEL_END = 24, FORM = 48 }; /* of the head: what names the model; what numbers are */
 static struct ig_session *session;
-static char saved[24]; /* the beginning of a file of this model */
+static char saved[56]; /* the head of a file of this model */
 
 static void load(const void *bytes, size_t size)
 {
@@ -57,7 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     load(data, size);
     if (size < sizeof saved + 16 || size > BYTES_MAX) return 0;
     memcpy(bytes, data, size);
-    memcpy(bytes, saved, sizeof saved);
+    memcpy(bytes, saved, MODEL_END); /* and its own sizes */
+    memcpy(bytes + FORM, saved + FORM, sizeof saved - FORM);
     struct ig_digest digest = ig_digest_of(bytes, size - 16);
     memcpy(bytes + size - 16, &digest, sizeof digest);
     load(bytes, size);

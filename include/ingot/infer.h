@@ -45,22 +45,39 @@ const int32_t *ig_model_eos(const struct ig_model *model, size_t *count);
  * and taken as tokens come. */
 IG_MUST_CHECK bool ig_session_new(struct ig_model *model, int64_t context, struct ig_session **out,
                                   struct ig_err *err);
-/* The same with the working memory of another session of the model, which must outlive it: then a
- * session costs its cache and little else. Logits are there until the next call into any of them.
+/* The same with the working memory and the kind of cache of another session of the model, which
+ * must outlive it: then a session costs its cache and little else. Logits are there until the next
+ * call into any of them.
  */
 IG_MUST_CHECK bool ig_session_new_beside(struct ig_session *other, int64_t context,
                                          struct ig_session **out, struct ig_err *err);
+/* With another kind of cache. */
+struct ig_session_options {
+    int64_t context; /* as above */
+    int64_t window;  /* not 0: a cache of so many tokens that rotates as mlx-lm's: tokens are fed
+                        without end, the first 4 and the last seen. Not for scores, nor copies */
+    int bits;        /* of a number: 32 (or 0) f32, 16 f16, 8 or 4 mx.quantize's codes */
+    int group;       /* of codes with one scale: 32, 64 (or 0) or 128, halved down to 32 until it
+                  divides the heads' dimension */
+};
+IG_MUST_CHECK bool ig_session_new_as(struct ig_model *model,
+                                     const struct ig_session_options *options,
+                                     struct ig_session **out, struct ig_err *err);
 void ig_session_free(struct ig_session *session);
-/* Tokens that it has room for. */
+/* Tokens that may be fed: where the cache rotates, more than anybody will. */
 int64_t ig_session_context(const struct ig_session *session);
 /* Tokens that go through the layers together: longer calls are cut into so many, shorter ones read
  * the weights more often than need be. */
 int64_t ig_session_rows(const struct ig_session *session);
+/* Tokens that it has room for. */
+int64_t ig_session_room(const struct ig_session *session);
+/* Bytes of the cache for each token. */
+size_t ig_session_token_bytes(const struct ig_session *session);
 /* Tokens in the cache. */
 int64_t ig_session_length(const struct ig_session *session);
 /* Forgets all but the first `length` tokens; says how many are left. These may be fewer in a model
  * with recurrent layers: it can only go back to the end of the last feed of several tokens, or to
- * the start. */
+ * the start; and in a cache that has rotated, where only the first 4 may be left. */
 int64_t ig_session_trim(struct ig_session *session, int64_t length);
 /* Appends tokens. Afterwards ig_session_logits gives the last token's row. */
 IG_MUST_CHECK bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t count,
@@ -78,7 +95,8 @@ bool ig_session_copy(struct ig_session *to, const struct ig_session *from, int64
 IG_MUST_CHECK bool ig_session_save(const struct ig_session *session, const int32_t *tokens,
                                    const char *path, struct ig_err *err);
 /* Makes the session hold what a session of the same model has saved, and tells the tokens, of which
- * there may be as many as its context. After a failure it holds nothing. */
+ * there may be as many as ig_session_room says. After a failure it holds
+ * nothing. */
 IG_MUST_CHECK bool ig_session_load(struct ig_session *session, const char *path, int32_t *tokens,
                                    struct ig_err *err);
 /* vocab f32 logits after the last fed token. */
@@ -175,6 +193,8 @@ bool ig_model_stops_at(const struct ig_model *model, int32_t token);
 struct ig_generate_job {
     const int32_t *prompt;
     size_t prompt_count;
+    const int32_t *before; /* what penalties count of the text before the prompt */
+    size_t before_count;
     int64_t tokens_max;
     struct ig_sampling sampling;
     bool ignore_eos;

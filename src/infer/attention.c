@@ -14,20 +14,12 @@
 
 struct job {
     struct ig_session *s;
-    int64_t layer;  /* of those that attend: caches are [layer][kv head][context][head_dim] */
+    int64_t layer;  /* of those that attend */
     int64_t tiles;  /* of one kv head */
     int64_t window; /* keys that a query sees, itself included */
     float scale;
     atomic_llong next;
 };
-
-/* Where a slot of a cache is, in its keys and in its values. */
-static int64_t place_at(const struct job *job, const struct ig_session *cache, int64_t kv,
-                        int64_t slot)
-{
-    const struct ig_model_shape *m = &job->s->model->shape;
-    return ((job->layer * m->kv_heads + kv) * cache->context + slot) * m->head_dim;
-}
 
 /* Query p of a kv head: row p / share, head kv * share + p % share. */
 static int64_t query_at(const struct ig_model_shape *m, int64_t kv, int64_t p)
@@ -81,12 +73,24 @@ static void store_mixed(const struct job *job, const struct infer_lane *lane,
 }
 
 /* The cache's slot of the key at a position of a span's path, and how many follow it there. */
-static int64_t slot_at(const struct infer_span *span, int64_t position, int64_t *count)
+static int64_t slot_at(const struct infer_part *part, int64_t position, int64_t *count)
 {
+    const struct infer_span *span = part->span;
+    if (part->cache->cache.window > 0) return infer__slot(&part->cache->cache, position, count);
     while (position < span->position)
         span = span->parent;
     *count = span->position + span->count - position;
     return span->slot + position - span->position;
+}
+
+/* `count` rows of a cache as floats: where they lie, or unpacked. */
+static const float *floats_at(const struct infer_cache *c, const struct ig_cached_ops *ops,
+                              const struct infer_lane *lane, const unsigned char *rows,
+                              int64_t count)
+{
+    if (c->as.bits == 32) return (const float *)(const void *)rows;
+    ops->load(&c->as, rows, count, lane->unpacked);
+    return lane->unpacked;
 }
 
 /* keys keys of a path, from position `at` on, times the queries (scores = true), or their weights
@@ -94,14 +98,16 @@ static int64_t slot_at(const struct infer_span *span, int64_t position, int64_t 
 static void multiply(const struct job *job, const struct infer_lane *lane, const struct tile *tile,
                      int64_t at, int64_t keys, bool scores)
 {
-    const struct ig_session *cache = tile->part->cache;
+    const struct ig_session *from = tile->part->cache;
+    const struct infer_cache *cache = &from->cache;
     const struct ig_matmul_ops *ops = &job->s->model->matmul;
     int64_t dim = job->s->model->shape.head_dim, lanes = ops->lanes, count;
     for (int64_t done = 0; done < keys; done += count) {
-        int64_t slot = slot_at(tile->part->span, at + done, &count);
+        int64_t slot = slot_at(tile->part, at + done, &count);
         if (count > keys - done) count = keys - done;
-        const float *w =
-            (scores ? cache->keys : cache->values) + place_at(job, cache, tile->kv, slot);
+        const unsigned char *rows = (scores ? cache->keys : cache->values) +
+                                    infer__cache_row(from, job->layer, tile->kv, slot);
+        const float *w = floats_at(cache, &job->s->model->cached, lane, rows, count);
         float *weights = lane->scores + done * lanes;
         ops->tile(&(struct ig_tile){.x = scores ? lane->queries : weights,
                                     .w = w,
@@ -123,23 +129,27 @@ static int64_t query_position(const struct job *job, const struct tile *tile, in
     return tile->part->span->position + tile->part->offset + (tile->p + lane) / share;
 }
 
-/* The first key that a lane's query sees. */
-static int64_t first_key(const struct job *job, const struct tile *tile, int64_t lane)
+/* What a lane's query sees. */
+static struct infer_seen seen_by(const struct job *job, const struct tile *tile, int64_t lane)
 {
-    int64_t position = query_position(job, tile, lane);
-    return position < job->window ? 0 : position - job->window + 1;
+    return infer__seen(tile->part->cache, query_position(job, tile, lane), job->window);
 }
 
-/* Scores, and later weights, of keys before a query's window. A lane that sees nothing of the block
- * is as before it, so that results do not depend on where a tile starts. */
+/* Scores, and later weights, of keys that a query does not see, though they are before it. A lane
+ * that sees nothing of the block is as before it, so that results do not depend on where a tile
+ * starts: it has seen nothing yet. */
 static void mask(const struct job *job, const struct infer_lane *lane, const struct tile *tile,
                  int64_t at, int64_t keys, float value)
 {
-    int64_t lanes = job->s->model->matmul.lanes;
+    int64_t lanes = job->s->model->matmul.lanes, keep = tile->part->cache->cache.keep;
     for (int64_t l = 0; l < tile->used; l++) {
-        int64_t hidden = first_key(job, tile, l) - at;
-        for (int64_t k = 0; k < keys && k < hidden; k++)
+        struct infer_seen seen = seen_by(job, tile, l);
+        int64_t hidden = 0;
+        for (int64_t k = 0; k < keys && at + k < seen.from; k++) {
+            if (at + k >= seen.sink && at + k < keep) continue;
             lane->scores[k * lanes + l] = value;
+            hidden++;
+        }
         if (hidden < keys || value != 0.0F) continue;
         lane->stats[l] = -INFINITY;
         lane->stats[lanes + l] = 0.0F;
@@ -156,7 +166,7 @@ static void attend_block(const struct job *job, const struct infer_lane *lane,
     int used = (int)((tile->used + 15) / 16 * 16);
     float *rescale = lane->stats + 2 * lanes;
     multiply(job, lane, tile, at, keys, true);
-    bool passed = at < first_key(job, tile, tile->used - 1); /* by somebody's window */
+    bool passed = at < seen_by(job, tile, tile->used - 1).from; /* by somebody's window */
     if (passed) mask(job, lane, tile, at, keys, HIDDEN);
     s->model->neural.softmax_lanes(&(struct ig_softmax){.scores = lane->scores,
                                                         .keys = keys,
@@ -174,23 +184,31 @@ static void attend_block(const struct job *job, const struct infer_lane *lane,
     multiply(job, lane, tile, at, keys, false);
 }
 
+/* A block of keys, of which each row sees those up to itself. */
+static void attend_keys(const struct job *job, const struct infer_lane *lane,
+                        const struct tile *tile, int64_t at, int64_t count)
+{
+    int64_t lanes = job->s->model->matmul.lanes;
+    for (int64_t l = 0; l < lanes; l++) {
+        int64_t last = l < tile->used ? query_position(job, tile, l) - at : count;
+        lane->last[l] = last < -1 ? -1 : last > count ? (int32_t)count : (int32_t)last;
+    }
+    attend_block(job, lane, tile, at, count);
+}
+
 static void attend_tile(const struct job *job, const struct infer_lane *lane,
                         const struct tile *tile)
 {
     const struct ig_model_shape *m = &job->s->model->shape;
-    int64_t share = m->heads / m->kv_heads, lanes = job->s->model->matmul.lanes;
+    int64_t share = m->heads / m->kv_heads;
     int64_t first = tile->part->span->position + tile->part->offset;
     int64_t keys = first + (tile->p + tile->used - 1) / share + 1; /* of the tile's last row */
+    struct infer_seen seen = seen_by(job, tile, 0); /* its first row sees the earliest */
+    int64_t at = seen.from / INFER_KEYS * INFER_KEYS, keep = tile->part->cache->cache.keep;
     load_queries(job, lane, tile);
-    for (int64_t at = first_key(job, tile, 0) / INFER_KEYS * INFER_KEYS; at < keys;
-         at += INFER_KEYS) {
-        int64_t count = keys - at < INFER_KEYS ? keys - at : INFER_KEYS;
-        for (int64_t l = 0; l < lanes; l++) {
-            int64_t last = l < tile->used ? first + (tile->p + l) / share - at : count;
-            lane->last[l] = last < -1 ? -1 : last > count ? (int32_t)count : (int32_t)last;
-        }
-        attend_block(job, lane, tile, at, count);
-    }
+    if (at > 0 && seen.sink < keep) attend_keys(job, lane, tile, 0, keep);
+    for (; at < keys; at += INFER_KEYS)
+        attend_keys(job, lane, tile, at, keys - at < INFER_KEYS ? keys - at : INFER_KEYS);
     store_mixed(job, lane, tile);
 }
 
@@ -227,39 +245,74 @@ static void run_tiles(void *user, int thread, int threads)
     }
 }
 
-/* All heads of one row that share a key head: they read its keys while these are in the cache. */
+/* One row's heads that share a key head. */
+struct row {
+    int64_t row, kv, dim, share;
+    const float *q;
+    float *out;
+};
+
+/* `count` keys that lie behind one another: all heads read them while they are in the processor's
+ * cache. */
+static void attend_run(const struct job *job, const struct infer_lane *lane, const struct row *r,
+                       int64_t slot, int64_t count)
+{
+    const struct ig_session *from = job->s->caches[r->row];
+    const struct ig_neural_ops *ops = &job->s->model->neural;
+    const struct ig_cached_ops *packed = &job->s->model->cached;
+    const struct infer_cache *c = &from->cache;
+    size_t place = infer__cache_row(from, job->layer, r->kv, slot);
+    const void *k = c->keys + place, *v = c->values + place;
+    for (int64_t h = 0; h < r->share; h++) {
+        const float *q = r->q + h * r->dim;
+        float *out = r->out + h * r->dim, *max = lane->heads + 2 * h, *sum = max + 1, before = *max;
+        if (c->as.bits == 32)
+            ops->dots(q, k, r->dim, count, r->dim, job->scale, lane->scores);
+        else
+            packed->dots(&c->as, q, k, count, job->scale, lane->scores);
+        float top = ops->max(lane->scores, count);
+        if (!(top <= before)) *max = top;
+        float rescale = expf(before - *max);
+        *sum = *sum * rescale + ops->exp_sum(lane->scores, count, *max);
+        for (int64_t j = 0; rescale != 1.0F && j < r->dim; j++)
+            out[j] *= rescale;
+        if (c->as.bits == 32)
+            ops->mix(lane->scores, v, r->dim, count, r->dim, out);
+        else
+            packed->mix(&c->as, lane->scores, v, count, out);
+    }
+}
+
+/* Keys at positions [at, end), in runs that end where a block does. */
+static void attend_positions(const struct job *job, const struct infer_lane *lane,
+                             const struct row *r, int64_t at, int64_t end)
+{
+    const struct infer_cache *c = &job->s->caches[r->row]->cache;
+    for (int64_t count, run; at < end; at += count) {
+        count = (at / INFER_KEYS + 1) * INFER_KEYS - at;
+        if (count > end - at) count = end - at;
+        int64_t slot = infer__slot(c, at, &run);
+        if (count > run) count = run;
+        attend_run(job, lane, r, slot, count);
+    }
+}
+
 static void attend_row(const struct job *job, const struct infer_lane *lane, int64_t kv,
                        int64_t row)
 {
     const struct ig_session *s = job->s;
     const struct ig_model_shape *m = &s->model->shape;
-    const struct ig_neural_ops *ops = &s->model->neural;
-    int64_t share = m->heads / m->kv_heads, dim = m->head_dim, keys = s->positions[row] + 1;
-    int64_t from = keys <= job->window ? 0 : keys - job->window, count;
+    int64_t share = m->heads / m->kv_heads, dim = m->head_dim, position = s->positions[row];
     float *out = s->attended + query_at(m, kv, row * share);
-    const float *q = s->q + query_at(m, kv, row * share);
+    const struct row r = {row, kv, dim, share, s->q + query_at(m, kv, row * share), out};
+    struct infer_seen seen = infer__seen(s->caches[row], position, job->window);
     memset(out, 0, (size_t)(share * dim) * sizeof *out);
     for (int64_t h = 0; h < share; h++) {
         lane->heads[2 * h] = -INFINITY;
         lane->heads[2 * h + 1] = 0.0F;
     }
-    for (int64_t at = from; at < keys; at += count) {
-        count = (at / INFER_KEYS + 1) * INFER_KEYS - at; /* to the block's end */
-        if (count > keys - at) count = keys - at;
-        int64_t place = place_at(job, s->caches[row], kv, at);
-        const float *k = s->caches[row]->keys + place, *v = s->caches[row]->values + place;
-        for (int64_t h = 0; h < share; h++) {
-            float *max = lane->heads + 2 * h, *sum = max + 1, before = *max;
-            ops->dots(q + h * dim, k, dim, count, dim, job->scale, lane->scores);
-            float top = ops->max(lane->scores, count);
-            if (!(top <= before)) *max = top;
-            float rescale = expf(before - *max);
-            *sum = *sum * rescale + ops->exp_sum(lane->scores, count, *max);
-            for (int64_t j = 0; rescale != 1.0F && j < dim; j++)
-                out[h * dim + j] *= rescale;
-            ops->mix(lane->scores, v, dim, count, dim, out + h * dim);
-        }
-    }
+    attend_positions(job, lane, &r, seen.sink, s->caches[row]->cache.keep);
+    attend_positions(job, lane, &r, seen.from, position + 1);
     for (int64_t h = 0; h < share; h++)
         for (int64_t j = 0; j < dim; j++)
             out[h * dim + j] /= lane->heads[2 * h + 1];

@@ -128,9 +128,8 @@ static void place_keys(const struct rows_job *job, int64_t row)
         if (layer->k_norm) s->model->neural.rms_norm(k, layer->k_norm, dim, eps, k);
         turn(k, angles, half);
         const struct ig_session *cache = s->caches[row];
-        int64_t at = ((layer->cache * m->kv_heads + h) * cache->context + s->slots[row]) * dim;
-        memcpy(cache->keys + at, k, (size_t)dim * sizeof *k);
-        memcpy(cache->values + at, s->v + (row * m->kv_heads + h) * dim, (size_t)dim * sizeof *k);
+        infer__cache_store(cache, infer__cache_row(cache, layer->cache, h, s->slots[row]), k,
+                           s->v + (row * m->kv_heads + h) * dim);
     }
 }
 
@@ -299,7 +298,8 @@ static void place_parts(struct ig_session *s, const struct infer_batch *batch)
         if (!part->cache) part->cache = s;
         for (int64_t i = 0; i < part->rows; i++) {
             s->positions[part->row + i] = part->span->position + part->offset + i;
-            s->slots[part->row + i] = part->span->slot + part->offset + i;
+            int64_t slot = part->span->slot + part->offset + i, run;
+            s->slots[part->row + i] = infer__slot(&part->cache->cache, slot, &run);
             s->caches[part->row + i] = part->cache;
         }
     }

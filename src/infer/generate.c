@@ -49,6 +49,7 @@ bool ig_generate(struct ig_session *session, const struct ig_generate_job *job,
     double start = ig_clock_seconds();
     bool ok = ig_session_feed(session, job->prompt, job->prompt_count, err);
     double fed = ig_clock_seconds();
+    ig_sampler_note(sampler, job->before, job->before_count);
     ig_sampler_note(sampler, job->prompt, job->prompt_count);
     ok = ok && sample_all(session, job, sampler, &r, err);
     r.prompt_seconds = fed - start;

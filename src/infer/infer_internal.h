@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/thread.h"
 #include "ingot/infer.h"
+#include "tensor/kernels/cached.h"
 #include "tensor/kernels/convert.h"
 #include "tensor/kernels/matmul.h"
 #include "tensor/kernels/narrow.h"
@@ -78,6 +79,8 @@ struct ig_model {
     struct ig_narrow_ops narrow;
     struct ig_neural_ops neural;
     struct ig_convert_ops convert;
+    struct ig_cached_ops cached;
+    struct ig_quantize_ops quantize;
     struct infer_layer *layers;
     struct ig_matrix embed, head;
     const float *final_norm;
@@ -91,15 +94,16 @@ struct ig_model {
 
 /* What one thread needs for itself. */
 struct infer_lane {
-    float *weights; /* FEATURES x (DEPTH + pad): a block of W, unpacked; or one packed narrow */
-    float *results; /* FEATURES x rows: y^T; narrow: y */
-    float *scores;  /* KEYS x lanes */
-    float *queries; /* head_dim x lanes */
-    float *mixed;   /* head_dim x lanes */
-    float *stats;   /* 3 x lanes: max, sum, rescale */
-    int32_t *last;  /* lanes */
-    float *heads;   /* max and sum for each head that shares a key head */
-    float *delta;   /* a key head's q, k and values after the convolution; and scratch */
+    float *weights;  /* FEATURES x (DEPTH + pad): a block of W, unpacked; or one packed narrow */
+    float *results;  /* FEATURES x rows: y^T; narrow: y */
+    float *scores;   /* KEYS x lanes */
+    float *queries;  /* head_dim x lanes */
+    float *mixed;    /* head_dim x lanes */
+    float *stats;    /* 3 x lanes: max, sum, rescale */
+    int32_t *last;   /* lanes */
+    float *heads;    /* max and sum for each head that shares a key head */
+    float *unpacked; /* KEYS x head_dim: rows of a cache that are no floats */
+    float *delta;    /* a key head's q, k and values after the convolution; and scratch */
 };
 
 /* Tokens that lie one after another in the cache. Positions go on from the parent's end. */
@@ -134,12 +138,27 @@ struct infer_tree {
     int64_t span_count, target_count;
 };
 
+/* See cache.c. */
+struct infer_cache {
+    struct ig_cached as;          /* 32 bits: floats */
+    size_t row_bytes;             /* of a token's key, or value, of one head */
+    unsigned char *keys, *values; /* [layer][kv head][slots] rows; one mapping */
+    size_t bytes;                 /* of both */
+    int64_t slots;                /* tokens that there is room for */
+    int64_t window, keep;         /* of one that rotates; else 0 */
+    int64_t high;                 /* positions below this have been written */
+};
+/* Of the positions up to a token's own it sees [sink, keep) and those from `from` on. */
+struct infer_seen {
+    int64_t sink, from;
+};
+
 struct ig_session {
     struct ig_model *model;
     int64_t context, length, rows_max;
-    float *keys, *values; /* [layer][kv head][context][head_dim] */
-    size_t cache_bytes;   /* of both, one mapping */
-    void *memory;         /* everything below, but the states; NULL: another session's */
+    struct infer_cache cache;
+    int64_t run_start; /* position of the first token that is fed; -1: it is one alone */
+    void *memory;      /* everything below, but the states; NULL: another session's */
     size_t memory_bytes;
     float *x, *normed, *q, *k, *v, *attended, *gate, *up; /* rows_max each */
     const struct infer_batch *batch;                      /* while it goes through the layers */
@@ -202,6 +221,27 @@ struct infer_scores {
 void infer__head_scores(struct ig_session *s, const float *x, int64_t rows,
                         const struct infer_scores *scores);
 
+/* ---- cache.c ---- */
+/* Takes over the options; sets the context. */
+IG_MUST_CHECK bool infer__cache_init(struct ig_session *s, const struct ig_session_options *options,
+                                     struct ig_err *err);
+/* The memory, once rows_max is known. */
+IG_MUST_CHECK bool infer__cache_reserve(struct ig_session *s, struct ig_err *err);
+void infer__cache_release(struct ig_session *s);
+/* The slot of a position; run: how many positions from there on lie behind one another. */
+int64_t infer__slot(const struct infer_cache *c, int64_t position, int64_t *run);
+/* Where a row is, from the start of the keys and of the values. layer: of those that attend. */
+size_t infer__cache_row(const struct ig_session *s, int64_t layer, int64_t kv, int64_t slot);
+void infer__cache_store(const struct ig_session *s, size_t at, const float *k, const float *v);
+/* window: of the layer. */
+struct infer_seen infer__seen(const struct ig_session *s, int64_t position, int64_t window);
+/* So many more tokens are in it. */
+void infer__grow(struct ig_session *s, int64_t rows);
+/* Whether it may go back to `length` tokens. */
+bool infer__cache_holds(const struct ig_session *s, int64_t length);
+/* Whether it holds all tokens that it was fed. */
+bool infer__cache_whole(const struct ig_session *s);
+
 /* ---- attention.c ---- */
 /* Attends the queries of the batch in one layer; q is rows x heads x head_dim. */
 void infer__attend(struct ig_session *s, int64_t layer, bool exact);
@@ -243,6 +283,8 @@ void infer__forward_batch(struct ig_session *s, const struct infer_batch *batch,
 /* ---- session.c ---- */
 /* False, with the error set, unless a logit or log-probability is a finite number. */
 IG_MUST_CHECK bool infer__check_finite(double value, struct ig_err *err);
+/* Always false: what a rotating cache is not for. */
+bool infer__no_scores(struct ig_err *err);
 IG_MUST_CHECK bool infer__check_token(const struct ig_session *s, int32_t token,
                                       struct ig_err *err);
 

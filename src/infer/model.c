@@ -165,6 +165,8 @@ static bool open_parts(struct ig_model *model, const char *path,
     enum ig_isa isa = model->isa;
     IG_OPS_FILL(matmul, &model->matmul, isa);
     ig_narrow_fill(&model->narrow, isa);
+    IG_OPS_FILL(cached, &model->cached, isa);
+    IG_OPS_FILL(quantize, &model->quantize, isa);
     IG_OPS_FILL(neural, &model->neural, isa);
     IG_OPS_FILL(convert, &model->convert, isa);
     const struct ig_json *config = ig_store_config(model->store);

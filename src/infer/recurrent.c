@@ -47,12 +47,14 @@ int64_t ig_session_trim(struct ig_session *session, int64_t length)
 {
     if (length < 0) length = 0;
     if (length >= session->length) return session->length;
+    if (!infer__cache_holds(session, length)) length = session->cache.keep;
     if (session->state && length > 0) {
         length = session->mark_length <= length ? session->mark_length : 0;
         if (length > 0) memcpy(session->state, session->marked, session->state_bytes);
     }
     if (session->mark_length > length) session->mark_length = 0;
     session->length = length;
+    if (length <= session->cache.keep) session->cache.high = length; /* the ring is forgotten */
     return length;
 }
 

@@ -69,6 +69,7 @@ static void carve_lane(struct carver *c, const struct ig_session *s, int64_t row
         .stats = carve(c, 3, lanes, sizeof(float)),
         .last = carve(c, 1, lanes, sizeof(int32_t)),
         .heads = carve(c, 2, m->heads / m->kv_heads, sizeof(float)),
+        .unpacked = carve(c, s->cache.as.bits == 32 ? 0 : INFER_KEYS, m->head_dim, sizeof(float)),
         .delta = carve(c, 1, delta, sizeof(float)),
     };
     if (lane) *lane = l;
@@ -129,24 +130,6 @@ static void *reserve(size_t bytes)
     return p == MAP_FAILED ? NULL : p;
 }
 
-static bool make_cache(struct ig_session *s, struct ig_err *err)
-{
-    const struct ig_model_shape *m = &s->model->shape;
-    int64_t each = s->model->caches * m->kv_heads * m->head_dim, elems; /* all have maxima */
-    size_t bytes;
-    if (!ig_i64_mul(each, s->context, &elems) ||
-        !ig_size_mul((size_t)elems, 2 * sizeof(float), &bytes))
-        return ig_err_nomem(err);
-    s->keys = reserve(bytes);
-    if (!s->keys)
-        return ig_err_errno(err, errno,
-                            "cannot reserve %.1f GiB for a context of %lld tokens; ask for less",
-                            (double)bytes / (1 << 30), (long long)s->context);
-    s->values = s->keys + elems;
-    s->cache_bytes = bytes;
-    return true;
-}
-
 static bool make_buffers(struct ig_session *s, struct ig_err *err)
 {
     struct carver c = {0};
@@ -167,43 +150,54 @@ static int64_t most_rows(const struct ig_model_shape *m, int64_t context)
     return context < rows ? context : rows;
 }
 
-static bool make_session(struct ig_model *model, struct ig_session *beside, int64_t context,
-                         struct ig_session **out, struct ig_err *err)
+static bool make_session(struct ig_model *model, struct ig_session *beside,
+                         const struct ig_session_options *options, struct ig_session **out,
+                         struct ig_err *err)
 {
-    if (context < 0 || context > model->shape.context)
-        return ig_err_set(err, IG_ERR_USAGE,
-                          "a context of %lld tokens was asked for; the model's is %lld",
-                          (long long)context, (long long)model->shape.context);
     struct ig_session *s = calloc(1, sizeof *s);
     if (!s) return ig_err_nomem(err);
     if (beside) infer__share(s, beside);
     s->model = model;
-    s->context = context ? context : model->shape.context;
-    if (!beside) s->rows_max = most_rows(&model->shape, s->context);
-    if (!make_cache(s, err) || (!beside && !make_buffers(s, err)) || !infer__make_state(s, err)) {
-        ig_session_free(s);
-        return false;
+    if (!infer__cache_init(s, options, err)) goto failed;
+    if (!beside) {
+        int64_t most = s->cache.window ? model->shape.context : s->context;
+        s->rows_max = most_rows(&model->shape, most);
     }
+    if (!infer__cache_reserve(s, err) || (!beside && !make_buffers(s, err)) ||
+        !infer__make_state(s, err))
+        goto failed;
     *out = s;
     return true;
+failed:
+    ig_session_free(s);
+    return false;
 }
 
 bool ig_session_new(struct ig_model *model, int64_t context, struct ig_session **out,
                     struct ig_err *err)
 {
-    return make_session(model, NULL, context, out, err);
+    return make_session(model, NULL, &(struct ig_session_options){.context = context}, out, err);
+}
+
+bool ig_session_new_as(struct ig_model *model, const struct ig_session_options *options,
+                       struct ig_session **out, struct ig_err *err)
+{
+    return make_session(model, NULL, options, out, err);
 }
 
 bool ig_session_new_beside(struct ig_session *other, int64_t context, struct ig_session **out,
                            struct ig_err *err)
 {
-    return make_session(other->model, other, context, out, err);
+    const struct infer_cache *c = &other->cache;
+    const struct ig_session_options options = {
+        .context = context, .window = c->window, .bits = c->as.bits, .group = c->as.group};
+    return make_session(other->model, other, &options, out, err);
 }
 
 void ig_session_free(struct ig_session *session)
 {
     if (!session) return;
-    if (session->keys) munmap(session->keys, session->cache_bytes);
+    infer__cache_release(session);
     if (session->memory) munmap(session->memory, session->memory_bytes);
     infer__release_state(session);
     free(session);
@@ -217,6 +211,17 @@ int64_t ig_session_context(const struct ig_session *session)
 int64_t ig_session_rows(const struct ig_session *session)
 {
     return session->rows_max;
+}
+
+int64_t ig_session_room(const struct ig_session *session)
+{
+    return session->cache.window ? session->cache.window : session->context;
+}
+
+size_t ig_session_token_bytes(const struct ig_session *session)
+{
+    const struct ig_model *m = session->model;
+    return 2 * (size_t)(m->caches * m->shape.kv_heads) * session->cache.row_bytes;
 }
 
 int64_t ig_session_length(const struct ig_session *session)
@@ -262,10 +267,18 @@ bool infer__check_finite(double value, struct ig_err *err)
                       "the model's logits are not finite numbers: its weights are broken");
 }
 
+bool infer__no_scores(struct ig_err *err)
+{
+    return ig_err_set(err, IG_ERR_USAGE,
+                      "scores need a cache that does not rotate: they would depend on how the "
+                      "text is cut");
+}
+
 /* Rows of the next batch: as many as fit. */
 static int64_t batch_rows(const struct ig_session *s, size_t left)
 {
-    return left < (size_t)s->rows_max ? (int64_t)left : s->rows_max;
+    int64_t most = s->cache.window ? s->cache.slots - s->cache.window : s->rows_max;
+    return left < (size_t)most ? (int64_t)left : most;
 }
 
 bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t count,
@@ -274,10 +287,11 @@ bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t c
     if (!check_tokens(session, tokens, count, err)) return false;
     const struct ig_model_shape *m = &session->model->shape;
     int64_t before = session->length, rows = 0;
+    session->run_start = count > 1 ? before : -1;
     for (size_t done = 0; done < count; done += (size_t)rows) {
         rows = batch_rows(session, count - done);
         infer__forward(session, tokens + done, rows, false);
-        session->length += rows;
+        infer__grow(session, rows);
     }
     if (count == 0) return true;
     struct infer_product head = {&session->model->head, NULL, session->logits};
@@ -310,7 +324,7 @@ static bool score_batch(struct ig_session *s, const int32_t *tokens, const int32
     struct ig_scored scored[INFER_ROWS_MAX];
     int64_t n = find_scored(targets, rows, picked, places);
     infer__forward_wanted(s, tokens, rows, places, n);
-    s->length += rows;
+    infer__grow(s, rows);
     if (n == 0) return true;
     infer__head_scores(s, s->normed, n, &(struct infer_scores){picked, scored, n});
     for (int64_t i = 0; i < n; i++) {
@@ -324,6 +338,7 @@ static bool score_batch(struct ig_session *s, const int32_t *tokens, const int32
 bool ig_session_score(struct ig_session *session, const int32_t *tokens, const int32_t *targets,
                       size_t count, double *logprobs, bool *greedy, struct ig_err *err)
 {
+    if (session->cache.window) return infer__no_scores(err);
     if (!check_tokens(session, tokens, count, err)) return false;
     for (size_t i = 0; i < count; i++)
         if (targets[i] >= 0 && !infer__check_token(session, targets[i], err)) return false;
@@ -343,11 +358,12 @@ bool ig_session_logits_all(struct ig_session *session, const int32_t *tokens, si
                            float *out, struct ig_err *err)
 {
     if (!check_tokens(session, tokens, count, err)) return false;
+    session->run_start = count > 1 ? session->length : -1;
     int64_t rows, vocab = session->model->shape.vocab;
     for (size_t done = 0; done < count; done += (size_t)rows) {
         rows = batch_rows(session, count - done);
         infer__forward(session, tokens + done, rows, false);
-        session->length += rows;
+        infer__grow(session, rows);
         struct infer_product head = {&session->model->head, NULL, out + (int64_t)done * vocab};
         infer__linear(session, &head, 1, session->normed, rows, false);
     }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * session_file — what a session holds, in a file, to go on from later: docs/formats/session.md.
  *
- *     0   "ingotkv1"
+ *     0   "ingotkv2"
  *     8   of the model     u64 low, high   XXH3-128 of its shape, its norms and a row of each layer
  *     24  tokens           u64
- *     32  floats a token   u64             keys of all layers
+ *     32  bytes a token    u64             keys of all layers
  *     40  floats of state  u64             of recurrent layers; 0: none
- *     48  ids              i32 x tokens, filled up with 0 to 8 bytes
- *         keys, values     f32 each: for each layer and key head, tokens x head_dim
+ *     48  bits, group      u32 each        of the numbers of keys and values; group 0: no codes
+ *     56  ids              i32 x tokens, filled up with 0 to 8 bytes
+ *         keys, values     for each layer and key head, tokens x a row of the cache
  *         state            f32
  *         digest           u64 low, high   XXH3-128 of all before it
  *
@@ -25,13 +26,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char magic[8] = {'i', 'n', 'g', 'o', 't', 'k', 'v', '1'};
+static const char magic[8] = {'i', 'n', 'g', 'o', 't', 'k', 'v', '2'};
 
 struct head {
     char magic[8];
     uint64_t model[2], tokens, each, state;
+    uint32_t bits, group;
 };
-_Static_assert(sizeof(struct head) == 48, "the file's layout");
+_Static_assert(sizeof(struct head) == 56, "the file's layout");
 
 static void feed_row(struct ig_digest_state *digest, const struct ig_model *m,
                      const struct ig_matrix *w, float *row, int64_t most)
@@ -75,14 +77,15 @@ static bool identify(const struct ig_model *m, uint64_t out[2], struct ig_err *e
 
 static bool make_head(const struct ig_session *s, struct head *out, struct ig_err *err)
 {
-    const struct ig_model *m = s->model;
     *out = (struct head){
         .tokens = (uint64_t)s->length,
-        .each = (uint64_t)(m->caches * m->shape.kv_heads * m->shape.head_dim),
+        .each = ig_session_token_bytes(s) / 2,
         .state = s->state_bytes / sizeof(float),
+        .bits = (uint32_t)s->cache.as.bits,
+        .group = (uint32_t)s->cache.as.group,
     };
     memcpy(out->magic, magic, sizeof magic);
-    return identify(m, out->model, err);
+    return identify(s->model, out->model, err);
 }
 
 /* ---- both ways: all parts of the file after the head, in order ---- */
@@ -107,13 +110,12 @@ static bool move(struct transfer *t, void *bytes, size_t count, struct ig_err *e
     return true;
 }
 
-static bool move_cache(struct transfer *t, const struct ig_session *s, float *cache, int64_t length,
-                       struct ig_err *err)
+static bool move_cache(struct transfer *t, const struct ig_session *s, unsigned char *cache,
+                       int64_t length, struct ig_err *err)
 {
-    const struct ig_model_shape *m = &s->model->shape;
-    for (int64_t run = 0; run < s->model->caches * m->kv_heads; run++)
-        if (!move(t, cache + run * s->context * m->head_dim,
-                  (size_t)(length * m->head_dim) * sizeof *cache, err))
+    for (int64_t run = 0; run < s->model->caches * s->model->shape.kv_heads; run++)
+        if (!move(t, cache + infer__cache_row(s, 0, run, 0), (size_t)length * s->cache.row_bytes,
+                  err))
             return false;
     return true;
 }
@@ -123,8 +125,9 @@ static bool move_all(struct transfer *t, const struct ig_session *s, int32_t *id
 {
     char none[8] = {0};
     return move(t, ids, (size_t)length * sizeof *ids, err) &&
-           move(t, none, (size_t)length % 2 * 4, err) && move_cache(t, s, s->keys, length, err) &&
-           move_cache(t, s, s->values, length, err) &&
+           move(t, none, (size_t)length % 2 * 4, err) &&
+           move_cache(t, s, s->cache.keys, length, err) &&
+           move_cache(t, s, s->cache.values, length, err) &&
            (!s->state || move(t, s->state, s->state_bytes, err));
 }
 
@@ -152,6 +155,11 @@ bool ig_session_save(const struct ig_session *session, const int32_t *tokens, co
     uint64_t digest[2];
     bool ok = false;
     int wrote = snprintf(partial, sizeof partial, "%s.partial", path);
+    if (!infer__cache_whole(session)) {
+        ig_err_set(err, IG_ERR_USAGE,
+                   "the session has forgotten a part: its cache rotates, and was full");
+        goto done;
+    }
     if (wrote < 0 || (size_t)wrote >= sizeof partial) {
         ig_err_set(err, IG_ERR_USAGE, "the name '%.100s..' is too long", path);
         goto done;
@@ -185,18 +193,24 @@ static bool check_head(const struct ig_session *s, const struct head *head, uint
 {
     struct head own;
     if (memcmp(head->magic, magic, sizeof magic) != 0)
-        return ig_err_set(err, IG_ERR_DATA, "it is no session of ingot");
+        return ig_err_set(err, IG_ERR_DATA,
+                          "it is no session of this version of ingot: delete it, and it is made "
+                          "anew");
     if (!make_head(s, &own, err)) return false;
+    if (head->bits != own.bits || head->group != own.group)
+        return ig_err_set(err, IG_ERR_DATA,
+                          "its keys and values have %u bits in groups of %u, the session's %u in "
+                          "groups of %u: ask for the same kind of cache",
+                          head->bits, head->group, own.bits, own.group);
     if (head->model[0] != own.model[0] || head->model[1] != own.model[1] ||
         head->each != own.each || head->state != own.state)
         return ig_err_set(err, IG_ERR_DATA, "it was made by another model");
-    if (head->tokens > (uint64_t)s->context)
+    if (head->tokens > (uint64_t)ig_session_room(s))
         return ig_err_set(err, IG_ERR_DATA, "it holds %llu tokens, the context is %lld",
-                          (unsigned long long)head->tokens, (long long)s->context);
+                          (unsigned long long)head->tokens, (long long)ig_session_room(s));
     /* tokens is at most a context, whose cache has been reserved: none of this overflows */
-    uint64_t want = sizeof *head + (head->tokens + 1) / 2 * 8 +
-                    2 * head->tokens * head->each * sizeof(float) + head->state * sizeof(float) +
-                    16;
+    uint64_t want = sizeof *head + (head->tokens + 1) / 2 * 8 + 2 * head->tokens * head->each +
+                    head->state * sizeof(float) + 16;
     if (file_bytes != want)
         return ig_err_set(err, IG_ERR_DATA, "it has %llu bytes, not %llu",
                           (unsigned long long)file_bytes, (unsigned long long)want);
@@ -221,7 +235,7 @@ bool ig_session_load(struct ig_session *session, const char *path, int32_t *toke
          (check_head(session, &head, bytes, err) || ig_err_within(err, "'%s'", path)) &&
          move_all(&t, session, tokens, (int64_t)head.tokens, err) && move_digest(&t, digest, err);
     if (ok) {
-        session->length = (int64_t)head.tokens;
+        infer__grow(session, (int64_t)head.tokens);
         infer__mark(session);
     }
 done:

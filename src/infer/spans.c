@@ -200,6 +200,7 @@ bool ig_session_score_spans(struct ig_session *session, const struct ig_span *sp
                           .span_count = (int64_t)span_count,
                           .target_count = (int64_t)target_count};
     bool ok = false;
+    if (session->cache.window) return infer__no_scores(err);
     ig_session_trim(session, 0);
     if (!allocate(&job, err) || !check_spans(&job, err) || !check_targets(&job, err)) goto done;
     if (session->state) {

@@ -9,8 +9,9 @@ void infer__share(struct ig_session *s, const struct ig_session *from)
 {
     *s = *from;
     s->length = s->mark_length = 0;
-    s->keys = s->values = s->state = s->marked = NULL;
-    s->cache_bytes = s->state_bytes = s->memory_bytes = 0;
+    s->cache = (struct infer_cache){0};
+    s->state = s->marked = NULL;
+    s->state_bytes = s->memory_bytes = 0;
     s->memory = NULL;
 }
 
@@ -54,6 +55,7 @@ static void step_batch(struct ig_session *const *sessions, const int32_t *tokens
     struct infer_part parts[INFER_ROWS_MAX];
     for (int64_t i = 0; i < count; i++) {
         int64_t length = sessions[i]->length;
+        sessions[i]->run_start = -1;
         spans[i] = (struct infer_span){.count = length + 1};
         parts[i] = (struct infer_part){
             .span = &spans[i], .offset = length, .row = i, .rows = 1, .cache = sessions[i]};
@@ -83,21 +85,23 @@ bool ig_sessions_step(struct ig_session *const *sessions, const int32_t *tokens,
         if (!infer__check_finite((double)top, err)) return false;
     }
     for (size_t i = 0; i < count; i++)
-        sessions[i]->length++;
+        infer__grow(sessions[i], 1);
     return true;
 }
 
 bool ig_session_copy(struct ig_session *to, const struct ig_session *from, int64_t length)
 {
-    const struct ig_model_shape *m = &from->model->shape;
-    if (to->model != from->model || from->model->states || length > from->length ||
-        length > to->context || length < 0)
+    const struct ig_model *m = from->model;
+    const struct infer_cache *a = &from->cache, *b = &to->cache;
+    if (to->model != m || m->states || length > from->length || length > to->context ||
+        length < 0 || a->window || b->window || a->as.bits != b->as.bits ||
+        a->as.group != b->as.group)
         return false;
-    for (int64_t run = 0; run < from->model->caches * m->kv_heads && to != from; run++) {
-        int64_t source = run * from->context * m->head_dim, at = run * to->context * m->head_dim;
-        size_t bytes = (size_t)(length * m->head_dim) * sizeof(float);
-        memcpy(to->keys + at, from->keys + source, bytes);
-        memcpy(to->values + at, from->values + source, bytes);
+    size_t bytes = (size_t)length * a->row_bytes;
+    for (int64_t run = 0; run < m->caches * m->shape.kv_heads && to != from; run++) {
+        size_t source = infer__cache_row(from, 0, run, 0), at = infer__cache_row(to, 0, run, 0);
+        memcpy(b->keys + at, a->keys + source, bytes);
+        memcpy(b->values + at, a->values + source, bytes);
     }
     to->length = length;
     return true;

@@ -26,12 +26,15 @@ const double serve__buckets[SERVE_BUCKETS] = {0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 static void *run(void *user);
 
-static bool make_slots(struct serve_engine *e, struct ig_err *err)
+static bool make_slots(struct serve_engine *e, const struct ig_serve_options *options,
+                       struct ig_err *err)
 {
+    const struct ig_session_options how = {
+        .context = e->context, .bits = (int)options->kv_bits, .group = (int)options->kv_group};
     for (size_t i = 0; i < e->slot_count; i++) {
         struct serve_slot *slot = &e->slots[i];
         bool ok = i == 0
-                      ? ig_session_new(e->model, e->context, &slot->session, err)
+                      ? ig_session_new_as(e->model, &how, &slot->session, err)
                       : ig_session_new_beside(e->slots[0].session, e->context, &slot->session, err);
         if (!ok) return false;
         slot->ids = calloc((size_t)e->context, sizeof *slot->ids);
@@ -57,7 +60,7 @@ bool serve__engine_new(struct ig_model *model, const struct ig_serve_options *op
     pthread_cond_init(&e->work, NULL);
     e->slots = calloc(e->slot_count, sizeof *e->slots);
     e->logits = calloc(e->slot_count * (size_t)ig_model_shape(model)->vocab, sizeof *e->logits);
-    bool ok = e->slots && e->logits ? make_slots(e, err) : ig_err_nomem(err);
+    bool ok = e->slots && e->logits ? make_slots(e, options, err) : ig_err_nomem(err);
     if (ok) {
         int failed = pthread_create(&e->thread, NULL, run, e);
         e->started = failed == 0;

@@ -87,21 +87,37 @@ A cache that never fills: more tokens than it has room for, and the first ones a
   $ python3 -c 'import json; a, b = (json.load(open(f))["tokens"] for f in ("whole", "less")); print(len(a), len(b), a[:38] == b[:38], a == b)'
   200 200 True False
   $ ingot generate fx/models/lantern -q --raw -m 3 --max-kv 40 -p "$(yes 'The mill is large.' | head -n 200)"
-   The mill has
+   Beside a wheel
   $ ingot generate fx/models/lantern -q --raw -m 3 -p "$(yes 'The mill is large.' | head -n 200)"
   ingot generate: the prompt has 1400 tokens, the context is 512
   [1]
   $ ingot generate fx/models/lantern --max-kv 31
-  ingot generate: --max-kv must be 0, or at least 32
+  ingot generate: a cache that rotates has 32 tokens or more, up to the model's 512: 31 were asked for
   'ingot generate --help' tells more
   [2]
   $ ingot generate fx/models/lantern $how 'The mill' --max-kv 40 --prompt-cache kept
-  ingot generate: the session has forgotten a part (--max-kv), and cannot be kept
+  ingot generate: the session has forgotten a part: its cache rotates, and was full
   'ingot generate --help' tells more
-  {"error":{"code":"usage","message":"the session has forgotten a part (--max-kv), and cannot be kept"}}
+  {"error":{"code":"usage","message":"the session has forgotten a part: its cache rotates, and was full"}}
   [2]
   $ ls kept
   ls: cannot access 'kept': No such file or directory
+  [2]
+
+A cache of fewer bits; kept sessions are of one kind.
+
+  $ for bits in 32 16 8 4; do ingot generate fx/models/lantern -q -p 'Who is the miller?' --kv-bits $bits --max-kv 64; done | uniq
+  The miller is Mira. You find Mira at the mill.
+  $ ingot generate fx/models/lantern -q -p 'Who is the miller?' --kv-bits 8 --prompt-cache kept8
+  The miller is Mira. You find Mira at the mill.
+  $ ingot generate fx/models/lantern -q -p 'Who is the smith?' --kv-bits 8 --prompt-cache kept8
+  The smith is Odo. You find Odo at the forge.
+  $ ingot generate fx/models/lantern -q -p 'Who is the smith?' --prompt-cache kept8
+  ingot generate: 'kept8': its keys and values have 8 bits in groups of 32, the session's 32 in groups of 0: ask for the same kind of cache
+  [1]
+  $ ingot generate fx/models/lantern -q --kv-bits 6
+  ingot generate: a cache has 32, 16, 8 or 4 bits, not 6
+  'ingot generate --help' tells more
   [2]
 
 A session in a file: the second question reads what is new.
@@ -116,7 +132,7 @@ A session in a file: the second question reads what is new.
   ingot generate: 'kept': it was made by another model
   [1]
   $ echo x > kept; ingot generate fx/models/anvil -p 'Who is the smith?' --prompt-cache kept
-  ingot generate: 'kept' ends at byte 2, before byte 48
+  ingot generate: 'kept' ends at byte 2, before byte 56
   [1]
 
 As many prompts at a time as one likes.

@@ -13,7 +13,7 @@ struct ig_quantize_ops {
     void (*grid)(const float *lo, const float *hi, int64_t groups, float levels, float *scale,
                  float *bias);
     /* codes[i] = (x[i] - bias) / scale, rounded half to even, clamped to 0 .. levels; NaN gives 0.
-     */
+     * group is a multiple of 32 here. */
     void (*codes)(const float *x, int64_t groups, int group, const float *scale, const float *bias,
                   float levels, uint8_t *codes);
     /* The largest magnitude of each group; NaN when there is one. */
