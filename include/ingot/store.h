@@ -94,6 +94,8 @@ struct ig_writer_plan {
                                         order in which shards are filled */
     int64_t count;
     enum ig_layout layout;
+    const char *file;         /* everything into one file of this name, at most 47 bytes; NULL:
+                                 shards of model.safetensors */
     uint64_t shard_bytes_max; /* 0: as the layout's peer; a larger tensor gets its own shard */
     int64_t total_parameters; /* for the index's metadata; < 0: leave out */
     bool index_always;        /* write the index for one shard too (mlx-lm does) */

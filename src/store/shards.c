@@ -39,6 +39,7 @@ static bool measure(const struct ig_tensor *t, size_t *bytes, struct ig_err *err
 
 static uint64_t shard_limit(const struct ig_writer_plan *plan)
 {
+    if (plan->file) return UINT64_MAX;
     if (plan->shard_bytes_max) return plan->shard_bytes_max;
     return plan->layout == IG_LAYOUT_MLX ? IG_SHARD_BYTES_MAX : IG_SHARD_BYTES_HF;
 }
@@ -74,7 +75,8 @@ static bool split(struct planner *p, struct ig_err *err)
     }
     for (int i = 0; i < count; i++) {
         if (count == 1)
-            snprintf(s->shards[i].name, sizeof s->shards[i].name, "%s", STORE_SINGLE_NAME);
+            snprintf(s->shards[i].name, sizeof s->shards[i].name, "%s",
+                     plan->file ? plan->file : STORE_SINGLE_NAME);
         else
             snprintf(s->shards[i].name, sizeof s->shards[i].name, "model-%05d-of-%05d" STORE_SUFFIX,
                      i + 1, count);

@@ -287,6 +287,67 @@ static bool put_tensor(struct ig_merge *m, struct merge_input *in, const struct 
     return put_saved(m, in, t, err);
 }
 
+/* ---- the head of a model whose head is its embedding ---- */
+
+static const struct ig_tensor *find_embedding(const struct merge_input *in)
+{
+    const struct ig_arch *arch = ig_arch_find(in->config);
+    for (int64_t i = 0; i < in->count; i++) {
+        struct ig_place place;
+        ig_arch_place(arch, in->tensors[i]->name, &place);
+        if (place.role == IG_ROLE_EMBED && place.layer < 0 && in->tensors[i]->rank == 2)
+            return in->tensors[i];
+    }
+    return NULL;
+}
+
+static bool read_embedding(const struct merge_input *in, const struct merge_view *v, int64_t first,
+                           int64_t count, void *to, struct ig_err *err)
+{
+    return merge__input_read(in, v->own, first, count, to, err);
+}
+
+/* Whether the adapter saved head and embedding whole, and the same: they stay tied. */
+static bool saves_both(const struct adapter *a, const struct ig_tensor *embed, bool *out,
+                       struct ig_err *err)
+{
+    struct ig_buf name = {0};
+    ig_buf_text(&name, PREFIX);
+    ig_buf_slice(&name, embed->name);
+    if (!ig_buf_ok(&name, err)) return false;
+    const struct ig_tensor *x = ig_store_find(a->store, ig_buf_view(&name));
+    const struct ig_tensor *y = ig_store_find(a->store, ig_slice_of(PREFIX "lm_head.weight"));
+    ig_buf_release(&name);
+    *out = false;
+    if (!x || !y || x->dtype != y->dtype || x->bytes != y->bytes) return true;
+    const void *p = ig_store_map(a->store, x, err), *q = p ? ig_store_map(a->store, y, err) : NULL;
+    if (q) *out = memcmp(p, q, x->bytes) == 0;
+    return q != NULL;
+}
+
+/* An adapter of PEFT's has a head beside the embedding; *skip: it says nothing new. */
+static bool untie_head(struct ig_merge *m, struct merge_input *in, const struct adapter *a,
+                       bool *skip, struct ig_err *err)
+{
+    bool has = false;
+    for (int64_t i = 0; i < ig_store_count(a->store); i++)
+        has = has || ig_slice_starts(ig_store_at(a->store, i)->name, PREFIX "lm_head.");
+    const struct ig_tensor *embed = has ? find_embedding(in) : NULL;
+    *skip = false;
+    if (!embed || find_weight(in, ig_slice_of("lm_head"), ".weight") >= 0) return true;
+    if (!saves_both(a, embed, skip, err)) return false;
+    if (*skip) return true;
+    const struct ig_tensor **list = ig_arena_array(&m->arena, (size_t)in->count + 1, sizeof *list);
+    struct merge_view *v = merge__view_new(&m->arena, embed, ig_slice_of("lm_head.weight"), err);
+    if (!list || !v) return ig_err_nomem(err);
+    memcpy(list, in->tensors, (size_t)in->count * sizeof *list);
+    v->own = embed;
+    v->read = read_embedding;
+    list[in->count++] = &v->tensor;
+    in->tensors = list;
+    return merge__input_index(in, err);
+}
+
 /* adapter_config.json beside adapter_model.safetensors. */
 static bool open_adapter(struct ig_merge *m, const char *folder, struct adapter *a,
                          struct ig_err *err)
@@ -311,10 +372,13 @@ bool merge__apply_lora(struct ig_merge *m, struct merge_input *in, const char *r
     struct adapter a = {0};
     struct ig_buf folder = {0};
     bool ok = merge__find_folder(reference, &folder, err) && open_adapter(m, folder.data, &a, err);
+    bool skip = false;
     in->adapter = a.store;
+    ok = ok && untie_head(m, in, &a, &skip, err);
     /* the list is ours to change, the store's tensors are not */
     for (int64_t i = 0; ok && i < ig_store_count(a.store); i++)
-        ok = put_tensor(m, in, &a, ig_store_at(a.store, i), err);
+        if (!skip || !ig_slice_is(ig_store_at(a.store, i)->name, PREFIX "lm_head.weight"))
+            ok = put_tensor(m, in, &a, ig_store_at(a.store, i), err);
     ig_buf_release(&folder);
     return ok || ig_err_within(err, "LoRA '%s'", reference);
 }
