@@ -102,7 +102,8 @@ struct ig_merge {
 #define MERGE_CELL 65536
 /* The longest row that a method which wants whole rows may have in a block. */
 #define MERGE_ROW_MAX ((int64_t)1 << 20)
-/* A method's memory for a tensor that a thread holds; tensors that need more are split. */
+/* A method's memory for a tensor that a thread holds, at least, and an eighth of what it holds;
+ * tensors that need more are split. */
 #define MERGE_HELD_MEMORY ((size_t)1 << 20)
 
 /* ---- join.c: which tensors of the inputs make one of the output ---- */

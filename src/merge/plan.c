@@ -258,7 +258,8 @@ static bool plan_merge(struct planner *p, const struct merge_entry *e, struct me
         held += (e->inputs[i]->bytes + 63) / 64 * 64;
     if (!plan_grid(m, task, err)) return false;
     size_t memory = memory_of(m, task);
-    bool small = memory <= (method->pooled ? 0 : MERGE_HELD_MEMORY);
+    size_t most = held / 8 > MERGE_HELD_MEMORY ? held / 8 : MERGE_HELD_MEMORY;
+    bool small = memory <= (method->pooled ? 0 : most);
     task->action = held <= m->thread_bytes && small ? MERGE_HELD : MERGE_SPLIT;
     return true;
 }

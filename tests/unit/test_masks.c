@@ -63,6 +63,48 @@ static void check_masks(const struct ig_masks_ops *ops, int isa, int64_t n)
     }
 }
 
+/* How a row is thinned out by rank (methods/sparsify.c), step by step. */
+static void check_ranks(const struct ig_masks_ops *ops, int64_t n)
+{
+    enum { BUCKETS = 64 };
+    static uint32_t number[COUNT], back[COUNT], filled[BUCKETS], list[IG_MASKS_LISTED];
+    static uint32_t start[BUCKETS + 1], least[BUCKETS], most[BUCKETS];
+    static uint16_t bucket[COUNT];
+    static uint8_t bits[COUNT / 8];
+    uint64_t base = (uint64_t)1 << 54, step = ((uint64_t)1 << 55) / COUNT;
+    uint32_t largest = 0;
+    ops->numbers(17, 3, n, number);
+    memset(filled, 0, sizeof filled);
+    for (int64_t i = 0; i < n; i++) {
+        assert_int_equal(number[i], merge__random_at(17, (uint64_t)i + 3));
+        largest = keys[i] > largest ? keys[i] : largest;
+    }
+    assert_int_equal(ops->largest(keys, n), largest);
+    uint32_t floor = largest > 63u << 20 ? largest - (63u << 20) : 0;
+    ops->buckets(keys, n, floor, 20, bucket);
+    for (int64_t i = 0; i < n; i++) {
+        assert_int_equal(bucket[i], keys[i] > floor ? (keys[i] - floor) >> 20 : 0);
+        filled[bucket[i]]++;
+    }
+    ops->bounds(filled, BUCKETS, base, step, start, least, most);
+    int64_t open = ops->judge(number, bucket, least, most, n, mask[1], list), found = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t rank = 0, b = bucket[i];
+        for (int64_t j = 0; j < n; j++)
+            rank += keys[j] < keys[i] || (keys[j] == keys[i] && j < i);
+        assert_int_equal(ops->rank(keys, n, i), rank);
+        assert_true(start[b] <= rank && rank < start[b + 1]);
+        bool kept = number[i] < (base + (uint64_t)rank * step) >> 24;
+        if (mask[1][i] != 1) assert_int_equal(mask[1][i], kept ? UINT32_MAX : 0);
+        if (mask[1][i] == 1 && open <= IG_MASKS_LISTED) assert_int_equal(list[found], i);
+        found += mask[1][i] == 1;
+    }
+    assert_int_equal(found, open);
+    ops->pack(keep, n / 8 * 8, bits);
+    ops->unpack(bits, n / 8 * 8, back);
+    assert_memory_equal(keep, back, (size_t)(n / 8 * 8) * sizeof *keep);
+}
+
 static void check_sums(const struct ig_masks_ops *ops, int isa, int64_t n)
 {
     static float want[9][COUNT];
@@ -110,6 +152,7 @@ static void every_set_has_the_same_bits(void **state)
             struct ig_masks_ops ops = ops_of(isa);
             check_masks(&ops, isa, n);
             check_sums(&ops, isa, n);
+            check_ranks(&ops, n);
         }
     }
 }

@@ -14,7 +14,8 @@
 #define RADIX       256
 #define DIGITS      4
 #define BUCKETS     2048
-#define BUCKET_BITS 17 /* 64 buckets for each power of two, 32 powers */
+#define BUCKETS_MIN 512
+#define BUCKET_BITS 18 /* 512 buckets: 32 for each power of two, 16 powers */
 #define FEW         64
 
 bool task__is_cut(const struct merge_case *job, int row)
@@ -93,6 +94,8 @@ struct ranks {
     int64_t n;
     const uint32_t *keys;
     uint32_t floor; /* keys up to it are in bucket 0 */
+    int shift;      /* keys of a bucket: 2^shift */
+    int buckets;
 };
 
 /* A number under this keeps the element of that rank, from 0. It rises with the rank. */
@@ -115,7 +118,7 @@ static uint64_t number_of(const struct ranks *r, int64_t element)
 
 static uint32_t bucket_of(const struct ranks *r, uint32_t key)
 {
-    return key > r->floor ? (key - r->floor) >> BUCKET_BITS : 0;
+    return key > r->floor ? (key - r->floor) >> r->shift : 0;
 }
 
 static void keep_sorted(const struct ranks *r, uint32_t *order, uint32_t *other, uint32_t *keep)
@@ -142,80 +145,137 @@ static bool sort_few(const uint32_t *keys, uint32_t *members, uint32_t count)
     return true;
 }
 
-/* Of the elements in the flagged buckets the ranks are found exactly. False as sort_few. */
-static bool keep_flagged(const struct ranks *r, const uint32_t *start, const bool *flagged,
-                         uint32_t *order, uint32_t *keep)
+/* Of the elements in the buckets where some are open the ranks are found exactly. False as
+ * sort_few. */
+static bool keep_flagged(const struct ranks *r, const uint32_t *start, uint32_t *order,
+                         uint32_t *keep)
 {
     uint32_t fill[BUCKETS] = {0};
+    bool flagged[BUCKETS] = {false};
+    for (int64_t i = 0; i < r->n; i++)
+        if (keep[i] == 1) flagged[bucket_of(r, r->keys[i])] = true;
     for (int64_t i = 0; i < r->n; i++) {
         uint32_t bucket = bucket_of(r, r->keys[i]);
         if (flagged[bucket]) order[start[bucket] + fill[bucket]++] = (uint32_t)i;
     }
-    for (int k = 0; k < BUCKETS; k++) {
+    for (int k = 0; k < r->buckets; k++) {
         if (!flagged[k]) continue;
         if (!sort_few(r->keys, order + start[k], fill[k])) return false;
-        for (uint32_t rank = start[k]; rank < start[k] + fill[k]; rank++)
-            keep[order[rank]] = number_of(r, order[rank]) < bound_of(r, rank) ? UINT32_MAX : 0;
+        for (uint32_t rank = start[k]; rank < start[k] + fill[k]; rank++) {
+            uint32_t at = order[rank];
+            if (keep[at] == 1) keep[at] = number_of(r, at) < bound_of(r, rank) ? UINT32_MAX : 0;
+        }
     }
     return true;
 }
 
-/* start[b]: how many elements are in earlier buckets. */
-static void count_buckets(struct ranks *r, uint32_t *start)
+/* Long rows have finer buckets: what is open in a bucket is found by looking through the row. */
+static void set_buckets(struct ranks *r, uint32_t most)
 {
-    uint32_t most = 0, before = 0;
-    for (int64_t i = 0; i < r->n; i++)
-        most = r->keys[i] > most ? r->keys[i] : most;
-    uint32_t span = (uint32_t)(BUCKETS - 1) << BUCKET_BITS;
-    r->floor = most > span ? most - span : 0;
-    memset(start, 0, (BUCKETS + 1) * sizeof *start);
-    for (int64_t i = 0; i < r->n; i++)
-        start[bucket_of(r, r->keys[i])]++;
-    for (int k = 0; k <= BUCKETS; k++) {
-        uint32_t here = start[k];
-        start[k] = before;
-        before += here;
+    r->buckets = BUCKETS_MIN;
+    r->shift = BUCKET_BITS;
+    while (r->buckets < BUCKETS && r->buckets < r->n / 2) {
+        r->buckets *= 2;
+        r->shift--;
     }
+    uint32_t span = (uint32_t)(r->buckets - 1) << r->shift;
+    r->floor = most > span ? most - span : 0;
 }
 
-/* Most numbers decide without the rank: they are under every bound, or over. For others the bounds
- * of the element's bucket mostly do; only where the number is between those, the bucket is sorted.
- */
+/* Four tables, so that equal neighbours do not wait for each other. */
+static void count_buckets(const struct ranks *r, const uint16_t *bucket, uint32_t *counts)
+{
+    uint32_t table[3][BUCKETS];
+    size_t bytes = (size_t)r->buckets * sizeof *counts;
+    int64_t i = 0;
+    memset(counts, 0, bytes);
+    for (int t = 0; t < 3; t++)
+        memset(table[t], 0, bytes);
+    for (; i + 4 <= r->n; i += 4) {
+        counts[bucket[i]]++;
+        table[0][bucket[i + 1]]++;
+        table[1][bucket[i + 2]]++;
+        table[2][bucket[i + 3]]++;
+    }
+    for (; i < r->n; i++)
+        counts[bucket[i]]++;
+    for (int k = 0; k < r->buckets; k++)
+        counts[k] += table[0][k] + table[1][k] + table[2][k];
+}
+
+/* Most numbers decide without the rank: they are under the bounds of the element's whole bucket, or
+ * over. Where one is between them, the element's rank is found. */
 static void keep_by_rank(const struct merge_block *b, int row, uint32_t *keep)
 {
     int models = b->job->models;
     uint32_t *keys = (uint32_t *)(void *)b->spare[models - 1];
-    uint32_t *open = (uint32_t *)(void *)b->spare[models + 1];
+    uint32_t *numbers = (uint32_t *)(void *)b->spare[models + 1];
     uint32_t *order = (uint32_t *)(void *)b->spare[models + 2];
+    uint16_t *bucket = (uint16_t *)(void *)order;
     const struct task_model_options *own = task__own(b->job, row);
     struct ranks r = {.stream = merge__random_stream(b->job->seed, row),
                       .first = (uint64_t)b->first,
                       .n = b->elems,
                       .keys = keys};
-    uint32_t start[BUCKETS + 1];
-    bool flagged[BUCKETS] = {false}, any = false;
-    int64_t count = 0;
-    memset(keep, 0, (size_t)b->count * sizeof *keep);
-    if (own->density <= 0) return;
+    uint32_t counts[BUCKETS], start[BUCKETS + 1], least[BUCKETS], most[BUCKETS];
+    uint32_t list[IG_MASKS_LISTED];
+    memset(keep + r.n, 0, (size_t)(b->count - r.n) * sizeof *keep);
+    if (own->density <= 0) {
+        memset(keep, 0, (size_t)r.n * sizeof *keep);
+        return;
+    }
     set_bounds(&r, own);
     b->masks->magnitudes(b->rows[row], r.n, keys);
-    b->masks->draw(r.stream, r.first, r.n, bound_of(&r, r.n - 1), order);
-    b->masks->draw(r.stream, r.first, r.n, bound_of(&r, 0), keep);
-    count_buckets(&r, start);
-    for (int64_t i = 0; i < r.n; i++) {
-        open[count] = (uint32_t)i;
-        count += order[i] != keep[i];
+    b->masks->numbers(r.stream, r.first, r.n, numbers);
+    set_buckets(&r, b->masks->largest(keys, r.n));
+    b->masks->buckets(keys, r.n, r.floor, r.shift, bucket);
+    count_buckets(&r, bucket, counts);
+    b->masks->bounds(counts, r.buckets, r.base, r.step, start, least, most);
+    int64_t open = b->masks->judge(numbers, bucket, least, most, r.n, keep, list);
+    if (open > IG_MASKS_LISTED) {
+        if (!keep_flagged(&r, start, order, keep)) keep_sorted(&r, numbers, order, keep);
+        return;
     }
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t at = open[i], bucket = bucket_of(&r, keys[at]);
-        uint64_t number = number_of(&r, at);
-        if (number < bound_of(&r, start[bucket])) {
-            keep[at] = UINT32_MAX;
-        } else if (number < bound_of(&r, (int64_t)start[bucket + 1] - 1)) {
-            flagged[bucket] = any = true;
-        }
+    for (int64_t i = 0; i < open; i++) {
+        int64_t rank = b->masks->rank(keys, r.n, list[i]);
+        keep[list[i]] = numbers[list[i]] < bound_of(&r, rank) ? UINT32_MAX : 0;
     }
-    if (any && !keep_flagged(&r, start, flagged, order, keep)) keep_sorted(&r, open, order, keep);
+}
+
+/* ---- masks that are kept from a reduction to the map ---- */
+
+#define REMEMBERED_MAX ((int64_t)128 << 20)
+
+static int64_t bits_of_row(const struct merge_case *job)
+{
+    return (merge__row_elems(job->tensor) + 15) / 16 * 2;
+}
+
+int64_t task__remembered_bytes(const struct merge_case *job)
+{
+    int64_t row = merge__row_elems(job->tensor);
+    bool rescaled = ((const struct task_options *)job->options)->rescale; /* else drawn once */
+    if (task__variant(job)->sparsify != TASK_RANKED || !rescaled || row == 0) return 0;
+    int64_t bytes = job->tensor->elems / row * bits_of_row(job) * (job->models - 1);
+    return bytes <= REMEMBERED_MAX ? bytes : 0;
+}
+
+static uint8_t *remembered(const struct merge_block *b, int row)
+{
+    int64_t index = b->first / merge__row_elems(b->job->tensor);
+    return (uint8_t *)b->memory + (index * (b->job->models - 1) + row - 1) * bits_of_row(b->job);
+}
+
+void task__remember(const struct merge_block *b, int row, const uint32_t *keep)
+{
+    if (task__remembered_bytes(b->job) > 0) b->masks->pack(keep, b->count, remembered(b, row));
+}
+
+bool task__recall(const struct merge_block *b, int row, uint32_t *keep)
+{
+    if (task__remembered_bytes(b->job) == 0) return false;
+    b->masks->unpack(remembered(b, row), b->count, keep);
+    return true;
 }
 
 void task__keep(const struct merge_block *b, const struct task_state *s, int row, uint32_t *keep)

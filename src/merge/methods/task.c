@@ -40,10 +40,11 @@ static bool rescales(const struct merge_case *job)
     return false;
 }
 
-/* Equal magnitudes before each cell, for two cuts of each model. */
+/* Equal magnitudes before each cell, for two cuts of each model; or masks. */
 int64_t task__memory_bytes(const struct merge_case *job, int64_t cells)
 {
-    return has_cuts(job) ? cells * 2 * (job->models - 1) * (int64_t)sizeof(int64_t) : 0;
+    if (!has_cuts(job)) return task__remembered_bytes(job);
+    return cells * 2 * (job->models - 1) * (int64_t)sizeof(int64_t);
 }
 
 int64_t task__row(const struct merge_case *job)
@@ -100,6 +101,7 @@ static void reduce_sums(const struct merge_block *b, const struct task_state *s,
                     ties[c] += b->masks->equal(keys, b->elems, s->cuts[m - 1][c].tie);
         } else {
             task__keep(b, s, m, keep);
+            task__remember(b, m, keep);
         }
         if (scaled) b->masks->sizes(b->rows[m], keep, b->count, sums[at], sums[at + 1]);
     }
@@ -215,7 +217,7 @@ static void weigh(const struct merge_block *b, const struct task_state *s, int m
     double scale = s->stage == TASK_STAGE_END && s->scale[m - 1] > 0 ? s->scale[m - 1] : 1;
     double weight = task__own(job, m)->weight;
     bool sparse = task__is_sparse(job, m);
-    if (sparse) task__keep(b, s, m, keep);
+    if (sparse && !task__recall(b, m, keep)) task__keep(b, s, m, keep);
     if (job->numerics == IG_F32) {
         b->masks->scale(b->rows[m], sparse ? keep : NULL, (float)(scale * weight), b->count, out);
         return;

@@ -59,6 +59,11 @@ static inline bool task__is_sparse(const struct merge_case *job, int row)
 /* sparsify.c: all ones in keep where the element of the row's delta is kept, else 0. */
 void task__keep(const struct merge_block *block, const struct task_state *s, int row,
                 uint32_t *keep);
+/* A random mask that costs more to find than to keep: bytes for a tensor's, 0 when they are not
+ * kept; keeping the one of a block; taking it back, false when it is not kept. */
+int64_t task__remembered_bytes(const struct merge_case *job);
+void task__remember(const struct merge_block *block, int row, const uint32_t *keep);
+bool task__recall(const struct merge_block *block, int row, uint32_t *keep);
 /* Whether the row is kept by cuts, and not wholly or not at all. */
 bool task__is_cut(const struct merge_case *job, int row);
 /* Elements that are kept when it is by cuts: ranks first .. end - 1 of ascending magnitude. */

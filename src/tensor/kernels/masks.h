@@ -8,7 +8,8 @@
 #pragma once
 #include "tensor/cpu.h"
 
-#define IG_MASKS_LANES 8
+#define IG_MASKS_LANES  8
+#define IG_MASKS_LISTED 32
 
 struct ig_masks_ops {
     /* The bits without the sign: keys in the order of magnitudes. */
@@ -24,6 +25,25 @@ struct ig_masks_ops {
     int64_t (*equal)(const uint32_t *keys, int64_t count, uint32_t key);
     /* Numbers of a stream under least, one for each element from the first on (random.h). */
     void (*draw)(uint64_t stream, uint64_t first, int64_t count, uint64_t least, uint32_t *keep);
+    /* The same numbers themselves. */
+    void (*numbers)(uint64_t stream, uint64_t first, int64_t count, uint32_t *out);
+    /* out = (key - floor) >> shift, 0 for keys under floor; less than 2^16. */
+    void (*buckets)(const uint32_t *keys, int64_t count, uint32_t floor, int shift, uint16_t *out);
+    /* Of buckets' counts the bounds (base + rank step) >> 24 of their first and last elements'
+     * ranks, and start[b]: how many are in earlier buckets. start has one more at its end. */
+    void (*bounds)(const uint32_t *counts, int64_t buckets, uint64_t base, uint64_t step,
+                   uint32_t *start, uint32_t *least, uint32_t *most);
+    /* keep = all ones for a number under its bucket's least, 1 for others under its most, else 0.
+     * Returns how many 1, and lists them, unless they are more than IG_MASKS_LISTED. */
+    int64_t (*judge)(const uint32_t *numbers, const uint16_t *buckets, const uint32_t *least,
+                     const uint32_t *most, int64_t count, uint32_t *keep, uint32_t *list);
+    /* Keys under keys[at], and those like it that come before it. */
+    int64_t (*rank)(const uint32_t *keys, int64_t count, int64_t at);
+    /* The largest key; 0 of none. */
+    uint32_t (*largest)(const uint32_t *keys, int64_t count);
+    /* A bit for each element of keep, and back. count: a multiple of 8. */
+    void (*pack)(const uint32_t *keep, int64_t count, uint8_t *bits);
+    void (*unpack)(const uint8_t *bits, int64_t count, uint32_t *keep);
     /* out = factor times what is kept of row; keep NULL: all. out may be row. */
     void (*scale)(const float *row, const uint32_t *keep, float factor, int64_t count, float *out);
     /* Sums of magnitudes, of all and of what is kept. count: a multiple of 16. */

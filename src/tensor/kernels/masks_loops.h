@@ -105,6 +105,104 @@ static void draw(uint64_t stream, uint64_t first, int64_t count, uint64_t least,
             (mix(stream + (pair + (uint64_t)pairs) * step) & UINT32_MAX) < least ? UINT32_MAX : 0;
 }
 
+static void numbers(uint64_t stream, uint64_t first, int64_t count, uint32_t *restrict out)
+{
+    const uint64_t step = 0x9E3779B97F4A7C15u;
+    int64_t i = 0;
+    if (first & 1 && count > 0) out[i++] = (uint32_t)(mix(stream + (first / 2 + 1) * step) >> 32);
+    uint64_t pair = (first + (uint64_t)i) / 2 + 1;
+    int64_t pairs = (count - i) / 2;
+    for (int64_t p = 0; p < pairs; p++) {
+        uint64_t z = mix(stream + (pair + (uint64_t)p) * step);
+        out[i + 2 * p] = (uint32_t)z;
+        out[i + 2 * p + 1] = (uint32_t)(z >> 32);
+    }
+    i += 2 * pairs;
+    if (i < count) out[i] = (uint32_t)mix(stream + (pair + (uint64_t)pairs) * step);
+}
+
+static uint32_t largest(const uint32_t *restrict keys, int64_t count)
+{
+    uint32_t most = 0;
+    for (int64_t i = 0; i < count; i++)
+        most = keys[i] > most ? keys[i] : most;
+    return most;
+}
+
+static void buckets(const uint32_t *restrict keys, int64_t count, uint32_t floor, int shift,
+                    uint16_t *restrict out)
+{
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t key = keys[i] > floor ? keys[i] : floor;
+        out[i] = (uint16_t)((key - floor) >> shift);
+    }
+}
+
+static void bounds(const uint32_t *restrict counts, int64_t buckets, uint64_t base, uint64_t step,
+                   uint32_t *restrict start, uint32_t *restrict least, uint32_t *restrict most)
+{
+    uint32_t before = 0;
+    for (int64_t b = 0; b < buckets; b++) {
+        start[b] = before;
+        before += counts[b];
+    }
+    start[buckets] = before;
+    for (int64_t b = 0; b < buckets; b++)
+        least[b] = (uint32_t)((base + start[b] * step) >> 24);
+    for (int64_t b = 0; b < buckets; b++) /* of an empty one whatever: nothing asks */
+        most[b] = (uint32_t)((base + (start[b] + counts[b] - (counts[b] > 0)) * step) >> 24);
+}
+
+static int64_t judge(const uint32_t *restrict number, const uint16_t *restrict bucket,
+                     const uint32_t *restrict least, const uint32_t *restrict most, int64_t count,
+                     uint32_t *restrict keep, uint32_t *restrict list)
+{
+    int64_t found = 0;
+    for (int64_t at = 0; at < count; at += 4 * LANES) {
+        int64_t end = count - at < 4 * LANES ? count : at + 4 * LANES;
+        uint32_t open = 0;
+        for (int64_t i = at; i < end; i++) {
+            uint32_t sure = number[i] < least[bucket[i]] ? UINT32_MAX : 0;
+            uint32_t maybe = number[i] < most[bucket[i]] ? 1 : 0;
+            keep[i] = sure | maybe;
+            open |= maybe & ~sure;
+        }
+        for (int64_t i = at; open && i < end; i++) {
+            if (keep[i] != 1) continue;
+            if (found < IG_MASKS_LISTED) list[found] = (uint32_t)i;
+            found++;
+        }
+    }
+    return found;
+}
+
+static int64_t rank(const uint32_t *restrict keys, int64_t count, int64_t at)
+{
+    uint32_t key = keys[at], under = 0, like = 0;
+    for (int64_t i = 0; i < at; i++)
+        like += keys[i] == key;
+    for (int64_t i = 0; i < count; i++)
+        under += keys[i] < key;
+    return (int64_t)under + like;
+}
+
+static void pack(const uint32_t *restrict keep, int64_t count, uint8_t *restrict bits)
+{
+    for (int64_t i = 0; i < count; i += 8) {
+        uint32_t byte = 0;
+        for (int l = 0; l < 8; l++)
+            byte |= keep[i + l] & 1u << l;
+        bits[i / 8] = (uint8_t)byte;
+    }
+}
+
+static void unpack(const uint8_t *restrict bits, int64_t count, uint32_t *restrict keep)
+{
+    for (int64_t i = 0; i < count; i += 8)
+        for (int l = 0; l < 8; l++)
+            keep[i + l] = bits[i / 8] & 1u << l ? UINT32_MAX : 0;
+}
+
 static void scale(const float *row, const uint32_t *keep, float factor, int64_t count, float *out)
 {
     for (int64_t i = 0; !keep && i < count; i++)
@@ -259,6 +357,14 @@ static void fill(struct ig_masks_ops *ops)
                                  .between = between,
                                  .equal = equal,
                                  .draw = draw,
+                                 .numbers = numbers,
+                                 .buckets = buckets,
+                                 .bounds = bounds,
+                                 .judge = judge,
+                                 .rank = rank,
+                                 .largest = largest,
+                                 .pack = pack,
+                                 .unpack = unpack,
                                  .scale = scale,
                                  .sizes = sizes,
                                  .add = add,
