@@ -213,7 +213,7 @@ static bool finish(struct ig_writer *w, struct ig_err *err)
         if (!ig_writer_has(w, i))
             return ig_err_set(err, IG_ERR_BUG, "tensor '" IG_SLICE_FMT "' was never finished",
                               IG_SLICE_ARG(w->plan.tensors[i].name));
-    if (!write_index(w, err)) return false;
+    if (!write_index(w, err) || !store__flush(w, err)) return false;
     if (sync && !sync_folder(w->partial, err)) return false;
     if (!store__journal_set_aside(&w->journal, err)) return false;
     w->owns_partial = false;

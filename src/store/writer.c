@@ -7,6 +7,7 @@
  * the blocks that it gets whole, mark reads back only what came in pieces. */
 #include "base/check.h"
 #include "base/map.h"
+#include "base/thread.h"
 #include "writer_internal.h"
 
 #include <errno.h>
@@ -219,6 +220,27 @@ static bool look_for_whole(struct ig_writer *w, struct ig_err *err)
     return true;
 }
 
+/* Ranks share chunks of their files; they write as usual. So does who does not wait for the disk.
+ */
+static bool open_stage(struct ig_writer *w, struct ig_err *err)
+{
+    if (w->plan.no_sync || ig_dist_size(w->plan.dist) > 1 || ig_writer_bytes(w) < STAGE_BYTES_MIN)
+        return true;
+    int count = w->shards.count, buffers = 10 + 2 * ig_core_count();
+    struct store_stage_file *files = calloc((size_t)count, sizeof *files);
+    char(*paths)[IG_PATH_MAX] = calloc((size_t)count, sizeof *paths);
+    bool ok = (files && paths) || ig_err_nomem(err);
+    for (int i = 0; ok && i < count; i++) {
+        ok = ig_path_join(paths[i], w->partial, w->shards.shards[i].name, err);
+        files[i] = (struct store_stage_file){paths[i], w->fds[i], w->shards.shards[i].bytes};
+    }
+    if (buffers > STAGE_BUFFERS_MAX) buffers = STAGE_BUFFERS_MAX;
+    if (ok) w->stage = store__stage_new(files, count, STORE_STAGE_CHUNK, buffers);
+    free(files);
+    free(paths);
+    return ok;
+}
+
 static bool open_all(struct ig_writer *w, const struct ig_writer_plan *plan, struct ig_err *err)
 {
     if (!copy_plan(w, plan, err)) return false;
@@ -232,7 +254,7 @@ static bool open_all(struct ig_writer *w, const struct ig_writer_plan *plan, str
     if (!check_room(w, err)) return false;
     for (int i = 0; i < w->shards.count; i++)
         if (!make_shard(w, i, err)) return false;
-    return true;
+    return open_stage(w, err);
 }
 
 static bool open_joined(struct ig_writer *w, const struct ig_writer_plan *plan, struct ig_err *err)
@@ -266,6 +288,7 @@ bool ig_writer_open(const struct ig_writer_plan *plan, struct ig_writer **out, s
 void ig_writer_close(struct ig_writer *w)
 {
     if (!w) return;
+    store__stage_free(w->stage);
     for (int i = 0; i < w->fd_count; i++)
         if (w->fds[i] >= 0) close(w->fds[i]);
     for (int64_t i = 0; w->slots && i < w->plan.count; i++)
@@ -313,6 +336,27 @@ static struct ig_digest *blocks_of(struct ig_writer *w, int64_t index)
     return blocks;
 }
 
+static bool say_failed(const struct ig_writer *w, int shard, int failed, struct ig_err *err)
+{
+    return ig_err_errno(err, failed, "cannot write '%s'", w->shards.shards[shard].name);
+}
+
+bool store__flush(struct ig_writer *w, struct ig_err *err)
+{
+    int shard = 0, failed = w->stage ? store__stage_flush(w->stage, &shard) : 0;
+    return failed == 0 || say_failed(w, shard, failed, err);
+}
+
+/* Bytes of a shard, wherever they are. */
+static bool read_back(const struct ig_writer *w, int shard, uint64_t offset, void *out,
+                      size_t bytes, struct ig_err *err)
+{
+    const char *name = w->shards.shards[shard].name;
+    if (!w->stage) return ig_file_pread(w->fds[shard], name, offset, out, bytes, err);
+    int failed = store__stage_read(w->stage, shard, offset, out, bytes);
+    return failed == 0 || ig_err_errno(err, failed, "cannot read '%s'", name);
+}
+
 bool ig_writer_put(struct ig_writer *w, int64_t index, size_t byte_first, const void *data,
                    size_t bytes, struct ig_err *err)
 {
@@ -329,10 +373,15 @@ bool ig_writer_put(struct ig_writer *w, int64_t index, size_t byte_first, const 
     }
     int fd = w->fds[place->shard];
     const char *name = w->shards.shards[place->shard].name;
+    if (w->stage) {
+        int shard, failed = store__stage_put(w->stage, place->shard, place->offset + byte_first,
+                                             data, bytes, &shard);
+        return failed == 0 || say_failed(w, shard, failed, err);
+    }
     if (!ig_file_pwrite(fd, name, place->offset + byte_first, data, bytes, err)) return false;
     if (w->plan.no_sync) return true;
     int failed = store__window_push(&w->window, fd, place->offset + byte_first, bytes);
-    return failed == 0 || ig_err_errno(err, failed, "cannot write '%s'", name);
+    return failed == 0 || say_failed(w, place->shard, failed, err);
 }
 
 static bool is_unknown(struct ig_digest digest)
@@ -346,7 +395,6 @@ static bool digest_tensor(const struct ig_writer *w, int64_t index, const struct
                           struct ig_digest *out, struct ig_err *err)
 {
     const struct store_place *place = &w->shards.places[index];
-    const char *name = w->shards.shards[place->shard].name;
     unsigned char *bytes = malloc(BLOCK_BYTES), packed[16];
     struct ig_digest_state *state = ig_digest_new();
     bool ok = bytes && state;
@@ -356,7 +404,7 @@ static bool digest_tensor(const struct ig_writer *w, int64_t index, const struct
         size_t n = place->bytes - at < BLOCK_BYTES ? place->bytes - at : BLOCK_BYTES;
         struct ig_digest digest = blocks ? blocks[b] : (struct ig_digest){0};
         if (is_unknown(digest)) {
-            ok = ig_file_pread(w->fds[place->shard], name, place->offset + at, bytes, n, err);
+            ok = read_back(w, place->shard, place->offset + at, bytes, n, err);
             digest = ok ? ig_digest_of(bytes, n) : digest;
         }
         for (int i = 0; i < 16; i++)

@@ -4,12 +4,15 @@
 #pragma once
 #include "base/map.h"
 #include "disk.h"
+#include "stage.h"
 #include "store_internal.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define BLOCK_BYTES       ((size_t)16 << 10)  /* of a tensor's digest */
+#define BLOCK_BYTES       ((size_t)16 << 10)   /* of a tensor's digest */
+#define STAGE_BYTES_MIN   ((uint64_t)64 << 20) /* smaller models are not worth its threads */
+#define STAGE_BUFFERS_MAX 40
 #define WRITER_ROOM_EXTRA ((uint64_t)1 << 20) /* the index, the journal, small files */
 
 enum { WRITER_OPEN, WRITER_CLAIMED /* by the journal, not yet checked */, WRITER_DONE };
@@ -38,9 +41,13 @@ struct ig_writer {
     int rank;
     bool whole; /* an earlier run finished OUT and was killed before it could say so */
     struct store_journal journal;
+    struct store_stage *stage;  /* or NULL: through the page cache, with a window */
     struct store_window window; /* unless plan.no_sync */
     pthread_mutex_t lock;       /* of the journal, and of slots' blocks while they are made */
 };
+
+/* What is still in memory goes to the files. */
+IG_MUST_CHECK bool store__flush(struct ig_writer *w, struct ig_err *err);
 
 /* writer_ranks.c: of a run of several ranks. Those beyond the first open what rank 0 has made. */
 IG_MUST_CHECK bool store__join(struct ig_writer *w, struct ig_err *err);
