@@ -2,6 +2,27 @@
  * narrow — which narrow arithmetic this machine has. */
 #include "tensor/kernels/narrow.h"
 
+#if IG_ISA_HAS_NEON && defined(__linux__)
+#include <sys/auxv.h>
+#elif IG_ISA_HAS_NEON && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+#if IG_ISA_HAS_NEON
+static bool has_dotprod(void)
+{
+#if defined(__linux__)
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#elif defined(__APPLE__)
+    int has = 0;
+    size_t size = sizeof has;
+    return sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, NULL, 0) == 0 && has;
+#else
+    return false;
+#endif
+}
+#endif
+
 void ig_narrow_fill(struct ig_narrow_ops *ops, enum ig_isa isa)
 {
     *ops = (struct ig_narrow_ops){0};
@@ -15,6 +36,8 @@ void ig_narrow_fill(struct ig_narrow_ops *ops, enum ig_isa isa)
     } else if (isa >= IG_ISA_AVX2) {
         ig_narrow_avx2(ops);
     }
+#elif IG_ISA_HAS_NEON
+    if (isa == IG_ISA_NEON && has_dotprod()) ig_narrow_dotprod(ops);
 #else
     (void)isa;
 #endif

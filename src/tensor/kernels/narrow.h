@@ -46,13 +46,12 @@ struct ig_narrow_ops {
 };
 
 /* The layout of what pack_x, pack_w and prepare write, in as many bytes on every instruction set;
- * everything is aligned to 64 bytes. 256-bit sets have their own (avx2/avx2_codes.h); the others:
- *   x, BF16     [column pair][row] of 2 x bf16
- *   x, INT8     [4 columns][row] of 4 x int8; then [group][row] scales s, and s (sum x')
- *   W, BF16     [half of 32][column pair][feature] of 2 x bf16
- *   W, INT8     [half of 32][4 columns][feature] of 4 x uint8; then [half][group][feature] scales,
- *               and biases
- *   operand     cols x int8; then a scale for each group, and s (sum x'), each padded to 16 */
+ * everything is aligned to 64 bytes. 256-bit sets and sdot have their own (avx2/avx2_codes.h,
+ * dotprod/dotprod_narrow.c); the others: x, BF16     [column pair][row] of 2 x bf16 x, INT8     [4
+ * columns][row] of 4 x int8; then [group][row] scales s, and s (sum x') W, BF16     [half of
+ * 32][column pair][feature] of 2 x bf16 W, INT8     [half of 32][4 columns][feature] of 4 x uint8;
+ * then [half][group][feature] scales, and biases operand     cols x int8; then a scale for each
+ * group, and s (sum x'), each padded to 16 */
 size_t ig_narrow_x_bytes(int64_t cols);
 size_t ig_narrow_w_bytes(int64_t cols);
 /* Whether W can be multiplied so, where the kernels are there. */
@@ -69,3 +68,4 @@ void ig_narrow_ref(struct ig_narrow_ops *ops);
 void ig_narrow_avx2(struct ig_narrow_ops *ops);
 void ig_narrow_avxvnni(struct ig_narrow_ops *ops); /* AVX2 with AVX-VNNI */
 void ig_narrow_vnni(struct ig_narrow_ops *ops);    /* AVX-512 with VNNI, VBMI */
+void ig_narrow_dotprod(struct ig_narrow_ops *ops); /* NEON with sdot */

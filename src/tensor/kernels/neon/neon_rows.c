@@ -8,10 +8,15 @@
 #include <string.h>
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
-#define LANES         16
-#define HALF          8
-#define SMALL         4
-#define TILE          3
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define LANES 16
+#define HALF  8
+#define SMALL 4
+#define TILE  3
 
 /* A pair's lanes into its f64 lanes: l and l + 8 into l. */
 static ALWAYS_INLINE void pour(const float *lanes, double *sums)
@@ -31,19 +36,26 @@ static ALWAYS_INLINE void lanes_small(const float *const *rows, int k, int64_t a
                                       int vectors, float (*out)[LANES])
 {
     float32x4_t acc[IG_ROWS_PAIRS(SMALL)][4], v[SMALL];
+    UNROLL
     for (int p = 0; p < IG_ROWS_PAIRS(k); p++)
-        for (int q = 0; q < vectors; q++)
-            acc[p][q] = vdupq_n_f32(0);
+        UNROLL
+    for (int q = 0; q < vectors; q++)
+        acc[p][q] = vdupq_n_f32(0);
     for (int64_t e = at; e < end; e += LANES)
-        for (int q = 0; q < vectors; q++)
-            for (int i = 0; i < k; i++) {
-                v[i] = vld1q_f32(rows[i] + e + 4 * q);
-                for (int j = 0; j <= i; j++)
-                    acc[IG_ROWS_PAIR(i, j)][q] = vfmaq_f32(acc[IG_ROWS_PAIR(i, j)][q], v[i], v[j]);
-            }
+        UNROLL
+    for (int q = 0; q < vectors; q++)
+        UNROLL
+    for (int i = 0; i < k; i++) {
+        v[i] = vld1q_f32(rows[i] + e + 4 * q);
+        UNROLL
+        for (int j = 0; j <= i; j++)
+            acc[IG_ROWS_PAIR(i, j)][q] = vfmaq_f32(acc[IG_ROWS_PAIR(i, j)][q], v[i], v[j]);
+    }
+    UNROLL
     for (int p = 0; p < IG_ROWS_PAIRS(k); p++)
-        for (int q = 0; q < vectors; q++)
-            vst1q_f32(out[p] + 4 * q, acc[p][q]);
+        UNROLL
+    for (int q = 0; q < vectors; q++)
+        vst1q_f32(out[p] + 4 * q, acc[p][q]);
 }
 
 static ALWAYS_INLINE void gram_small(const float *const *rows, int k, int vectors, int64_t count,
