@@ -179,57 +179,114 @@ static void tokens_are_the_same_when_their_text_is(void **state)
 
 /* ---- pursuit ---- */
 
-#define WIDTH 24
-#define ATOMS 70
+#define WIDTH 128
+#define ATOMS 300
+#define PICKS 20
 
-static float values[ATOMS * WIDTH],
-    panels[(ATOMS + 31) / 32 * 32 * WIDTH] __attribute__((aligned(64)));
+static float values[ATOMS * WIDTH];
 
-static struct atoms some_atoms(enum ig_isa isa)
+static void fill_atoms(struct atoms *a, bool coarse)
 {
-    struct atoms a = {ATOMS, WIDTH, IG_F32, (unsigned char *)values, (unsigned char *)panels,
-                      NULL,  {0},   {0}};
+    struct ig_err err = {0};
     uint32_t seed = 5;
-    IG_OPS_FILL(gemm, &a.gemm, isa);
-    IG_OPS_FILL(convert, &a.convert, isa);
+    *a = (struct atoms){.count = ATOMS, .width = WIDTH, .dtype = IG_F32};
     for (int i = 0; i < ATOMS * WIDTH; i++) {
         seed = seed * 1664525u + 1013904223u;
-        values[i] = (float)(seed >> 8) * 0x1p-24f - 0.5f;
+        values[i] = (float)(seed >> 8) * 0x1p-24f - 0.45f;
     }
-    for (int i = 0; i < ATOMS; i++)
-        for (int j = 0; j < WIDTH; j++)
-            panels[i / 32 * 32 * WIDTH + j * 32 + i % 32] = values[i * WIDTH + j];
-    return a;
+    memcpy(values + 290 * WIDTH, values + 7 * WIDTH, WIDTH * sizeof *values); /* one twice */
+    check_ok(transplant__atoms_way(a, coarse, &err), &err);
+    check_ok(transplant__atoms_new(a, &err), &err);
+    for (int i = 0; i * ATOMS_BLOCK < ATOMS; i++)
+        check_ok(transplant__atoms_put(a, i, values + i * ATOMS_BLOCK * WIDTH, &err), &err);
 }
 
-/* Targets that are sums of three atoms are found to be those; none is 0, an atom itself is one. */
-static void sums_of_atoms_are_found(void **state)
+/* What pursuit must choose, by f64 and nothing else. */
+static int32_t largest_product(const double *left, const int32_t *used, int count)
+{
+    double most = 0;
+    int32_t best = -1;
+    for (int32_t i = 0; i < ATOMS; i++) {
+        double sum = 0;
+        bool taken = false;
+        for (int j = 0; j < count; j++)
+            taken = taken || used[j] == i;
+        for (int j = 0; j < WIDTH; j++)
+            sum += left[j] * (double)values[i * WIDTH + j];
+        if (taken || fabs(sum) <= most * (1 + 1e-9)) continue;
+        most = fabs(sum);
+        best = i;
+    }
+    return best;
+}
+
+/* Each choice is the largest product with what the choices before it leave. */
+static void check_choices(const float *x, const int32_t *atoms, int count)
+{
+    double basis[PICKS][WIDTH], left[WIDTH];
+    for (int j = 0; j < WIDTH; j++)
+        left[j] = (double)x[j];
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(atoms[i], largest_product(left, atoms, i));
+        double square = 0, part = 0;
+        for (int j = 0; j < WIDTH; j++)
+            basis[i][j] = (double)values[atoms[i] * WIDTH + j];
+        for (int twice = 0; twice < 2 * i; twice++) {
+            double along = 0;
+            for (int j = 0; j < WIDTH; j++)
+                along += basis[twice % i][j] * basis[i][j];
+            for (int j = 0; j < WIDTH; j++)
+                basis[i][j] -= along * basis[twice % i][j];
+        }
+        for (int j = 0; j < WIDTH; j++)
+            square += basis[i][j] * basis[i][j];
+        for (int j = 0; j < WIDTH; j++) {
+            basis[i][j] /= sqrt(square);
+            part += basis[i][j] * left[j];
+        }
+        for (int j = 0; j < WIDTH; j++)
+            left[j] -= part * basis[i][j];
+    }
+}
+
+/* By whatever products are taken: f32 or 8-bit codes. None for 0; an atom itself is one; a sum of
+ * three is found; of two that are equal the first. */
+static void pursuit_chooses_the_largest_products(void **state)
 {
     (void)state;
-    for (int isa = IG_ISA_REF; isa < IG_ISA_COUNT; isa++) {
-        if (!ig_isa_available((enum ig_isa)isa)) continue;
+    for (int coarse = 0; coarse < 2; coarse++) {
         struct ig_err err = {0};
-        struct atoms a = some_atoms((enum ig_isa)isa);
+        struct atoms a;
         struct pursuer *p;
-        float x[3 * WIDTH] = {0};
-        int32_t atoms[3 * 30], used[3];
-        double weights[3 * 30];
-        struct picks picks = {atoms, weights, used, 30};
+        static float x[11 * WIDTH];
+        static int32_t atoms[11 * PICKS], used[11];
+        static double weights[11 * PICKS];
+        struct picks picks = {atoms, weights, used, PICKS};
+        fill_atoms(&a, coarse);
         for (int j = 0; j < WIDTH; j++) {
             x[j] = 3 * values[7 * WIDTH + j] - 2 * values[40 * WIDTH + j] + values[69 * WIDTH + j];
+            x[WIDTH + j] = 0;
             x[2 * WIDTH + j] = values[33 * WIDTH + j];
+            for (int t = 3; t < 11; t++)
+                x[t * WIDTH + j] = sinf((float)(t * 1000 + j * t * t)) + (j == 5 ? 20 : 0);
         }
-        check_ok(transplant__pursuer_new(&a, 30, &p, &err), &err);
-        transplant__pursue(p, x, 3, &picks);
+        check_ok(transplant__pursuer_new(&a, PICKS, &p, &err), &err);
+        transplant__pursue(p, x, 11, &picks);
         assert_int_equal(used[1], 0);
         assert_int_equal(used[2], 1);
-        assert_int_equal(atoms[60], 33);
-        assert_true(used[0] >= 3 && used[0] <= WIDTH);
+        assert_int_equal(atoms[2 * PICKS], 33);
         for (int32_t i = 0; i < used[0]; i++) {
-            double want = atoms[i] == 7 ? 3 : atoms[i] == 40 ? -2 : atoms[i] == 69 ? 1 : 0;
-            assert_true(fabs(weights[i] - want) < 1e-5);
+            int atom = atoms[i];
+            assert_int_not_equal(atom, 290);
+            double want = atom == 7 ? 3 : atom == 40 ? -2 : atom == 69 ? 1 : 0;
+            if (used[0] < PICKS) assert_true(fabs(weights[i] - want) < 1e-4);
+        }
+        for (int t = 3; t < 11; t++) {
+            assert_int_equal(used[t], PICKS);
+            check_choices(x + t * WIDTH, atoms + t * PICKS, PICKS);
         }
         transplant__pursuer_free(p);
+        transplant__atoms_release(&a);
     }
 }
 
@@ -352,7 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_those_of_mergekit),
         cmocka_unit_test(tokens_are_the_same_when_their_text_is),
-        cmocka_unit_test(sums_of_atoms_are_found),
+        cmocka_unit_test(pursuit_chooses_the_largest_products),
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(tokens_without_a_donors_row),
         cmocka_unit_test(threads_do_not_show),

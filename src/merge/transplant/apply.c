@@ -100,7 +100,10 @@ static bool set_k(struct graft *g, const struct ig_watch *watch, struct ig_err *
                       (long long)g->shared_count);
         g->k = g->shared_count;
     }
-    return true;
+    g->atoms.count = g->shared_count;
+    g->atoms.width = g->from_width;
+    g->atoms.dtype = g->from->dtype == IG_BF16 ? IG_BF16 : IG_F32;
+    return transplant__atoms_way(&g->atoms, g->t->ask->approximation == APPROX_OMP, err);
 }
 
 static bool make_view(struct graft *g, int64_t at, struct ig_err *err)
@@ -316,8 +319,8 @@ uint64_t merge__transplant_bytes(const struct ig_merge *m)
         if (!g->fresh_count) continue;
         bytes += (uint64_t)(2 * g->block * g->width) * sizeof(float);
         if (!g->from) continue;
-        bytes += transplant__atoms_bytes(g);
-        bytes += (uint64_t)m->threads * transplant__pursuer_bytes(g->from_width, g->k);
+        bytes += transplant__atoms_bytes(&g->atoms);
+        bytes += (uint64_t)m->threads * transplant__pursuer_bytes(&g->atoms, g->k);
     }
     return bytes;
 }

@@ -10,72 +10,38 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define CHUNK 64 /* atoms that are read at once */
+/* A row of the donor's. */
+static bool read_donor(const struct graft *g, int64_t id, float *to, struct ig_err *err)
+{
+    int64_t width = g->from_width;
+    if (!merge__input_read_f32(g->donor, g->from, id * width, width, to, err)) return false;
+    return isfinite(transplant__dot(to, to, width)) ||
+           ig_err_set(err, IG_ERR_DATA, "the donor's row %lld of '" IG_SLICE_FMT "' is not finite",
+                      (long long)id, IG_SLICE_ARG(g->from->name));
+}
 
 /* ---- the donor's rows of tokens that both have ---- */
 
-struct loader {
-    const struct graft *g;
-    struct atoms *atoms;
-};
-
 static bool load_atoms(void *user, int thread, int64_t index, struct ig_err *err)
 {
-    const struct loader *l = user;
-    struct atoms *a = l->atoms;
-    int64_t first = index * CHUNK, last = first + CHUNK < a->count ? first + CHUNK : a->count;
-    size_t size = ig_dtype_bytes(a->dtype), width = (size_t)a->width;
-    float *row = malloc((width + 1) * sizeof *row);
-    bool ok = row || ig_err_nomem(err);
+    struct graft *g = user;
+    struct atoms *a = &g->atoms;
+    int64_t first = index * ATOMS_BLOCK, left = a->count - first;
+    int64_t count = left < ATOMS_BLOCK ? left : ATOMS_BLOCK;
+    float *rows = malloc((size_t)(ATOMS_BLOCK * a->width) * sizeof *rows);
+    bool ok = rows || ig_err_nomem(err);
     (void)thread;
-    for (int64_t i = first; ok && i < last; i++) {
-        unsigned char *to = a->rows + (size_t)i * width * size;
-        size_t whole = (size_t)(i / IG_GEMM_COLS) * IG_GEMM_COLS;
-        unsigned char *panel = a->panels + whole * width * size;
-        ok = merge__input_read_f32(l->g->donor, l->g->from, l->g->shared[i].donor * a->width,
-                                   a->width, row, err);
-        if (!ok) break;
-        ig_convert_from_f32(&a->convert, a->dtype, row, to, a->width);
-        for (size_t p = 0; p < width; p++)
-            memcpy(panel + (p * IG_GEMM_COLS + (size_t)(i % IG_GEMM_COLS)) * size, to + p * size,
-                   size);
-        a->squares[i] = (float)transplant__dot(row, row, a->width);
-        ok =
-            isfinite(a->squares[i]) ||
-            ig_err_set(err, IG_ERR_DATA, "the donor's row %lld of '" IG_SLICE_FMT "' is not finite",
-                       (long long)l->g->shared[i].donor, IG_SLICE_ARG(l->g->from->name));
-    }
-    free(row);
+    for (int64_t i = 0; ok && i < count; i++)
+        ok = read_donor(g, g->shared[first + i].donor, rows + i * a->width, err);
+    ok = ok && transplant__atoms_put(a, index, rows, err);
+    free(rows);
     return ok;
 }
 
 static bool open_atoms(struct graft *g, struct ig_pool *pool, struct ig_err *err)
 {
-    struct atoms *a = &g->atoms;
-    size_t bytes;
-    enum ig_isa isa;
-    if (!ig_isa_pick(&isa, err)) return false;
-    IG_OPS_FILL(gemm, &a->gemm, isa);
-    IG_OPS_FILL(convert, &a->convert, isa);
-    a->count = g->shared_count;
-    a->width = g->from_width;
-    a->dtype = g->from->dtype == IG_BF16 ? IG_BF16 : IG_F32;
-    bytes = transplant__atoms_bytes(g) / 2;
-    a->rows = aligned_alloc(64, bytes);
-    a->panels = aligned_alloc(64, bytes);
-    a->squares = malloc(((size_t)a->count + 1) * sizeof *a->squares);
-    if (!a->rows || !a->panels || !a->squares) return ig_err_nomem(err);
-    memset(a->panels, 0, bytes);
-    struct loader l = {g, a};
-    return ig_pool_each(pool, (a->count + CHUNK - 1) / CHUNK, load_atoms, &l, err);
-}
-
-/* Of the rows and of the panels together. */
-size_t transplant__atoms_bytes(const struct graft *g)
-{
-    size_t count = ((size_t)g->shared_count + IG_GEMM_COLS) / IG_GEMM_COLS * IG_GEMM_COLS;
-    size_t size = g->from->dtype == IG_BF16 ? 2 : 4;
-    return 2 * ((count * (size_t)g->from_width * size + 63) / 64 * 64);
+    int64_t blocks = (g->atoms.count + ATOMS_BLOCK - 1) / ATOMS_BLOCK;
+    return transplant__atoms_new(&g->atoms, err) && ig_pool_each(pool, blocks, load_atoms, g, err);
 }
 
 /* ---- a block of new rows ---- */
@@ -103,22 +69,6 @@ static bool add_rows(const struct graft *g, const struct picks *picks, int t, fl
     return true;
 }
 
-static bool read_targets(const struct graft *g, int64_t first, int count, float *x,
-                         struct ig_err *err)
-{
-    for (int t = 0; t < count; t++) {
-        float *to = x + t * g->from_width;
-        int64_t id = g->fresh[first + t].id;
-        if (!merge__input_read_f32(g->donor, g->from, id * g->from_width, g->from_width, to, err))
-            return false;
-        if (!isfinite(transplant__dot(to, to, g->from_width)))
-            return ig_err_set(err, IG_ERR_DATA,
-                              "the donor's row %lld of '" IG_SLICE_FMT "' is not finite",
-                              (long long)id, IG_SLICE_ARG(g->from->name));
-    }
-    return true;
-}
-
 static bool approximate(struct block *b, int64_t first, int count, struct pursuer *p,
                         struct ig_err *err)
 {
@@ -132,7 +82,8 @@ static bool approximate(struct block *b, int64_t first, int count, struct pursue
     float *row = calloc((size_t)g->width, sizeof *row);
     double *sum = calloc((size_t)g->width, sizeof *sum);
     bool ok = (picks.atoms && picks.weights && picks.used && x && row && sum) || ig_err_nomem(err);
-    ok = ok && read_targets(g, first, count, x, err);
+    for (int t = 0; ok && t < count; t++)
+        ok = read_donor(g, g->fresh[first + t].id, x + t * g->from_width, err);
     if (ok && g->t->ask->approximation == APPROX_OMP)
         transplant__pursue(p, x, count, &picks);
     else if (ok)
@@ -285,9 +236,7 @@ bool transplant__read(const struct merge_input *in, const struct merge_view *vie
 
 void transplant__graft_free(struct graft *g)
 {
-    free(g->atoms.rows);
-    free(g->atoms.panels);
-    free(g->atoms.squares);
+    transplant__atoms_release(&g->atoms);
     free(g->kept[0].rows);
     free(g->kept[1].rows);
 }

@@ -36,7 +36,6 @@ struct graft {
 };
 
 bool transplant__needs_donor(const struct recipe_transplant *ask);
-size_t transplant__atoms_bytes(const struct graft *g);
 IG_MUST_CHECK bool transplant__read(const struct merge_input *in, const struct merge_view *view,
                                     int64_t first, int64_t count, void *to, struct ig_err *err);
 void transplant__graft_free(struct graft *g);

@@ -12,14 +12,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define COLS     IG_GEMM_COLS
 #define DISTANCE 1e-6 /* mergekit's smallest */
 
 struct search {
     struct pursuer *p;
     int64_t most; /* of nearest atoms */
     bool cosine;
-    const float *lengths; /* of the targets */
 };
 
 /* ---- a heap whose top is the farthest ---- */
@@ -68,18 +66,18 @@ static void offer(const struct search *s, int t, int32_t index, float value)
 }
 
 /* Smaller is nearer: |a|^2 - 2 <x, a>, or minus the cosine. */
-static void consider(void *user, int t, int64_t first, const float *products)
+static void consider(void *user, int t, int64_t index, const float *products)
 {
     const struct search *s = user;
     const struct atoms *a = s->p->atoms;
-    for (int j = 0; j < COLS && first + j < a->count; j++) {
-        float square = a->squares[first + j];
-        float value = square - 2 * products[j];
+    for (int j = 0; j < ATOMS_BLOCK && index * ATOMS_BLOCK + j < a->count; j++) {
+        int32_t atom = (int32_t)(index * ATOMS_BLOCK + j);
+        float norm = a->norms[atom], value = norm * norm - 2 * products[j];
         if (s->cosine) {
-            float both = s->lengths[t] * sqrtf(square);
+            float both = s->p->length[t] * norm;
             value = -products[j] / (both > (float)DISTANCE ? both : (float)DISTANCE);
         }
-        offer(s, t, (int32_t)(first + j), value);
+        offer(s, t, atom, value);
     }
 }
 
@@ -132,7 +130,7 @@ static void weigh_by_fit(struct pursuer *p, const float *x, bool barycentric,
                          const struct neighbour *list, int count, double *out)
 {
     int64_t width = p->atoms->width;
-    float *origin = p->panels, *target = origin + width; /* the sweep is over */
+    float *origin = p->rows, *target = origin + width; /* the sweep is over */
     int first = barycentric ? 1 : 0;
     struct normal fit = {0, p->factors, p->z};
     if (barycentric) transplant__atom(p->atoms, list[0].atom, origin);
@@ -181,16 +179,14 @@ static void take_nearest(const struct search *s, const float *x, int t,
 void transplant__neighbours(struct pursuer *p, const float *x, int count,
                             const struct recipe_transplant *ask, struct picks *out)
 {
-    float lengths[TARGETS_MAX];
     int64_t width = p->atoms->width, most = p->k + SPARE;
-    const struct search s = {p, most < p->atoms->count ? most : p->atoms->count, ask->cosine,
-                             lengths};
+    const struct search s = {p, most < p->atoms->count ? most : p->atoms->count, ask->cosine};
     for (int t = 0; t < count; t++) {
         const float *target = x + t * width;
-        lengths[t] = (float)sqrt(transplant__dot(target, target, width));
+        p->length[t] = (float)sqrt(transplant__dot(target, target, width));
         p->counts[t] = 0;
     }
-    transplant__load(p, x, count);
+    memcpy(p->rows, x, (size_t)(count * width) * sizeof *x);
     transplant__sweep(p, count, consider, (void *)(uintptr_t)&s);
     for (int t = 0; t < count; t++)
         take_nearest(&s, x + t * width, t, ask, out);

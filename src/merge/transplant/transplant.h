@@ -7,6 +7,7 @@
 #include "ingot/token.h"
 #include "merge/vocabulary/tokens.h"
 #include "tensor/kernels/gemm.h"
+#include "tensor/kernels/narrow.h"
 
 #include <pthread.h>
 
@@ -55,19 +56,36 @@ bool transplant__text(struct ig_slice key, struct ig_buf *out);
 /* ---- pursuit.c: rows as sums of the rows that both models have ---- */
 
 #define TARGETS_MAX 128 /* of a thread at once: their residuals stay in the second-level cache */
+#define ATOMS_BLOCK 64
 #define PICKS_MAX   4096
 #define SPARE       16 /* nearest atoms beyond k, to be measured again in f64 */
 
 /* The donor's rows of tokens that both have, by the donor's id. */
 struct atoms {
     int64_t count, width;
-    enum ig_dtype dtype;   /* bf16 where the donor's rows are; else f32 */
-    unsigned char *rows;   /* count x width */
-    unsigned char *panels; /* IG_GEMM_COLS of them next to each other, filled up with zeros */
-    float *squares;        /* their norms, squared */
+    enum ig_dtype dtype; /* bf16 where the donor's rows are; else f32 */
+    bool coarse;         /* products for the search are of 8-bit codes */
+    unsigned char *rows; /* count x width */
+    /* ATOMS_BLOCK of them next to each other, filled up with zeros: for gemm.h in halves of
+     * IG_GEMM_COLS, in their type; coarse: for narrow.h */
+    unsigned char *panels;
+    float *norms, *errors; /* of each: its norm, and what is lost of it in the panels */
+    float *most;           /* of each block: the largest norm, the largest error */
+    int group;             /* coarse: elements with one scale */
     struct ig_convert_ops convert;
     struct ig_gemm_ops gemm;
+    struct ig_narrow_ops narrow;
 };
+/* count, width and dtype are set: how they are multiplied. */
+IG_MUST_CHECK bool transplant__atoms_way(struct atoms *a, bool may_be_coarse, struct ig_err *err);
+/* Memory for all of them. */
+IG_MUST_CHECK bool transplant__atoms_new(struct atoms *a, struct ig_err *err);
+/* The rows of block `index`, count x width, into their place. Safe from many threads. */
+IG_MUST_CHECK bool transplant__atoms_put(struct atoms *a, int64_t index, const float *rows,
+                                         struct ig_err *err);
+void transplant__atoms_release(struct atoms *a);
+/* Of that memory. */
+size_t transplant__atoms_bytes(const struct atoms *a);
 /* The part of a target: which atoms, and how much of each. */
 struct picks {
     int32_t *atoms;  /* k for each target */
@@ -82,7 +100,7 @@ IG_MUST_CHECK bool transplant__pursuer_new(const struct atoms *atoms, int64_t k,
 void transplant__pursuer_free(struct pursuer *p);
 /* How many targets it takes at once: fewer where the fits of many atoms need much memory. */
 int transplant__targets(int64_t k);
-size_t transplant__pursuer_bytes(int64_t width, int64_t k);
+size_t transplant__pursuer_bytes(const struct atoms *atoms, int64_t k);
 /* Orthogonal matching pursuit of count targets (x: count x width), at most TARGETS_MAX. */
 void transplant__pursue(struct pursuer *p, const float *x, int count, struct picks *out);
 /* The k nearest atoms. */
@@ -101,28 +119,39 @@ struct normal {
 bool transplant__normal_add(struct normal *n, const double *products, double square, double b);
 void transplant__normal_solve(const struct normal *n, double *out);
 
-/* each: of target t, its products with the IG_GEMM_COLS atoms from `first` on. */
-typedef void (*transplant_each)(void *user, int t, int64_t first, const float *products);
-/* The targets of the sweeps to come. */
-void transplant__load(struct pursuer *p, const float *x, int count);
+/* each: of target t, its products with the atoms of block `index`. The targets are p->rows. */
+typedef void (*transplant_each)(void *user, int t, int64_t index, const float *products);
 void transplant__sweep(struct pursuer *p, int count, transplant_each each, void *user);
+/* How far a target is from what is multiplied in its place, at most. */
+double transplant__lost(const struct atoms *a, const float *x);
 
 struct neighbour {
     double distance; /* or minus the cosine */
     int32_t atom;
 };
 
+/* An atom that may have the largest product with a target: at most `most`. */
+struct quarry {
+    int32_t atom;
+    float most;
+};
+#define QUARRY_MAX 64
+
 struct pursuer {
     const struct atoms *atoms;
     int64_t k, step;       /* step: floats of a panel of targets */
     float *memory;         /* that all of these point into */
-    float *panels, *panel; /* of the targets; of atoms, widened */
-    float *best, *row, *other;
-    int32_t *chosen, *nearest, *kept;
+    float *rows, *panel;   /* of the targets, or their residuals; of atoms, widened */
+    unsigned char *packed; /* the targets as they are multiplied */
+    float *products;       /* TARGETS_MAX x ATOMS_BLOCK */
+    float *row, *other;
+    float *length, *lost, *floor; /* of each target; floor: the largest product is no less */
+    struct quarry *quarry;        /* QUARRY_MAX for each target */
+    int32_t *counts;              /* of quarry, or of nearest */
+    int32_t *nearest, *kept;
     struct neighbour *list;
     double *factors, *z, *weights, *sum;
     float *scores;
-    int32_t *counts;
 };
 
 /* ---- graft.c ---- */
