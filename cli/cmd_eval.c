@@ -98,10 +98,18 @@ static void print_verdict(const struct ig_eval_result *r)
            verdict, (long long)r->better, (long long)r->worse);
 }
 
+/* Of one item there is no error. */
+static void print_metric(const char *name, double value, double error)
+{
+    printf("  %s %.4f", name, value);
+    if (!isnan(error)) printf(" +- %.4f", error);
+}
+
 static void print_result(const struct ig_eval_result *r)
 {
-    printf("  %-16s %6lld  acc %.4f +- %.4f", r->task, (long long)r->items, r->acc, r->acc_stderr);
-    if (r->has_norm) printf("  acc_norm %.4f +- %.4f", r->acc_norm, r->acc_norm_stderr);
+    printf("  %-16s %6lld", r->task, (long long)r->items);
+    print_metric("acc", r->acc, r->acc_stderr);
+    if (r->has_norm) print_metric("acc_norm", r->acc_norm, r->acc_norm_stderr);
     putchar('\n');
     if (r->evidence > 0) print_verdict(r);
 }

@@ -98,8 +98,14 @@ bool eval__rows_read(const struct eval_rows *rows, const struct eval_task *task,
 {
     bool ok = false;
     struct eval_doc read = {0};
-    struct ig_json *row = ig_json_parse(rows->lines[index], arena, err);
-    if (row && row->type != IG_JSON_OBJECT)
+    struct ig_slice line = rows->lines[index];
+    bool list = ig_slice_starts(eval__strip_left(line), "[");
+    struct ig_json *row = list ? NULL : ig_json_parse(line, arena, err);
+    if (list)
+        ig_err_set(err, IG_ERR_DATA,
+                   "a JSON array, where each row is an object on a line of its own (jq -c '.[]' "
+                   "makes them of one)");
+    else if (row && row->type != IG_JSON_OBJECT)
         ig_err_set(err, IG_ERR_DATA, "the row is not a JSON object");
     else if (row && task->yaml)
         ok = eval__columns_apply(&rows->columns, row, arena, err) &&

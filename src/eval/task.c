@@ -92,10 +92,14 @@ bool eval__gold(const struct ig_json *row, const char *key, int count, int *out,
     struct ig_slice text = node->type == IG_JSON_NUMBER ? node->text : ig_json_text(node);
     int64_t value = -1;
     bool found = ig_json_int(node, &value) || text_integer(ig_json_text(node), &value);
+    if (!found && node->type != IG_JSON_NUMBER && node->type != IG_JSON_STRING)
+        return ig_err_set(err, IG_ERR_DATA, "'%s' is not a number%s", key,
+                          node->type == IG_JSON_NULL ? ": an unlabelled split?" : "");
+    bool unlabelled = found ? value == -1 : text.len == 0;
     if (!found || value < 0 || value >= count)
         return ig_err_set(err, IG_ERR_DATA, "'%s' is '" IG_SLICE_FMT "', not 0 to %d%s", key,
                           IG_SLICE_ARG(text), count - 1,
-                          value == -1 ? ": an unlabelled split?" : "");
+                          unlabelled ? ": an unlabelled split?" : "");
     *out = (int)value;
     return true;
 }

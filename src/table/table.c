@@ -53,6 +53,8 @@ bool table__lines_open(struct ig_slice bytes, struct table_reader *out, struct i
     struct lines *lines = calloc(1, sizeof *lines), count = {.rest = bytes};
     struct ig_slice line;
     if (!lines) return ig_err_nomem(err);
+    if (ig_slice_starts(bytes, "\xEF\xBB\xBF")) /* a byte order mark, as Windows' editors put it */
+        bytes = count.rest = ig_slice_make(bytes.ptr + 3, bytes.len - 3);
     lines->rest = bytes;
     *out = (struct table_reader){
         .format = "JSON Lines", .state = lines, .next = lines_next, .close = free};

@@ -28,6 +28,22 @@ A row that is broken, and one without a label:
   ingot eval: 'rows/piqa.jsonl', line 1: 'label' is '-1', not 0 to 1: an unlabelled split?
   [1]
 
+A file that is one JSON array; a question, and an answer, longer than the model's context of 512 tokens:
+
+  $ printf '[{"goal": "g", "sol1": "a", "sol2": "b", "label": 0}]\n' > rows/piqa.jsonl
+  $ ingot eval plain --tasks piqa --data rows
+  ingot eval: 'rows/piqa.jsonl', line 1: a JSON array, where each row is an object on a line of its own (jq -c '.[]' makes them of one)
+  [1]
+  $ words=$(yes tin | head -n 600 | tr '\n' ' ')
+  $ printf '{"goal": "%s", "sol1": "a", "sol2": "b", "label": 0}\n' "$words" > rows/piqa.jsonl
+  $ ingot eval plain --tasks piqa --data rows 2>&1 | head -n 2
+  warning: piqa: 1 of 1 items are longer than the context of 512 tokens; they are cut on the left
+  plain
+  $ printf '{"goal": "g", "sol1": "%s", "sol2": "b", "label": 0}\n' "$words" > rows/piqa.jsonl
+  $ ingot eval plain --tasks piqa --data rows
+  ingot eval: 'rows/piqa.jsonl', line 1: a choice has 601 tokens, more than the model's context of 512
+  [1]
+
 The same command again finds its log; the files it writes are the same but for times.
 
   $ ingot eval plain --tasks piqa,boolq --limit 8 --output out --quiet > first

@@ -240,7 +240,18 @@ static void bad_rows_are_named(void **state)
                    IG_ERR_DATA, "line 1: 'label' is '-1', not 0 to 1: an unlabelled split?");
     assert_refused("boolq", "{\"passage\":\"\",\"question\":\"\",\"label\":2}", IG_ERR_DATA,
                    "'label' is '2', not 0 to 1");
-    assert_refused("boolq", "[1]", IG_ERR_DATA, "line 1: the row is not a JSON object");
+    assert_refused("boolq", "1", IG_ERR_DATA, "line 1: the row is not a JSON object");
+    assert_refused("boolq", "[\n{\"passage\":\"\"}]\n", IG_ERR_DATA, "line 1: a JSON array, where");
+    assert_refused("boolq", "\xEF\xBB\xBF{\"passage\":1}", IG_ERR_DATA,
+                   "line 1: 'passage' is not a text"); /* the mark is passed over */
+    assert_refused("boolq", "{\"passage\":\"\",\"question\":\"\",\"label\":null}", IG_ERR_DATA,
+                   "'label' is not a number: an unlabelled split?");
+    assert_refused("boolq", "{\"passage\":\"\",\"question\":\"\",\"label\":true}", IG_ERR_DATA,
+                   "'label' is not a number");
+    assert_refused("boolq", "{\"passage\":\"\",\"question\":\"\",\"label\":1.5}", IG_ERR_DATA,
+                   "'label' is '1.5', not 0 to 1");
+    assert_refused("boolq", "{\"passage\":\"\",\"question\":\"caf\xE9\",\"label\":1}", IG_ERR_DATA,
+                   "line 1: JSON, line 1, column");
     assert_refused("boolq", "{\"passage\":\"", IG_ERR_DATA, "line 1: JSON, line 1");
     assert_refused("boolq", "\n \n", IG_ERR_DATA, "boolq.jsonl' has no rows");
     assert_refused("boolq", NULL, IG_ERR_IO,
