@@ -30,6 +30,15 @@ bool ig_dist_open(struct ig_dist **out, struct ig_err *err)
         free(dist);
         return false;
     }
+    if (dist->size == 1) { /* each would do all of the work, into the same folder */
+        ig_err_set(err, IG_ERR_USAGE,
+                   "%d ranks were started, but not by the MPI that this ingot was built with: take "
+                   "its mpirun, or build with -Dmpi_package=mpich (or ompi-c)",
+                   announced_size());
+        dist__stop();
+        free(dist);
+        return false;
+    }
     if (dist->size > IG_RANKS_MAX) {
         ig_err_set(err, IG_ERR_USAGE, "%d ranks; at most %d are supported", dist->size,
                    IG_RANKS_MAX);

@@ -214,6 +214,7 @@ static bool finish(struct ig_writer *w, struct ig_err *err)
             return ig_err_set(err, IG_ERR_BUG, "tensor '" IG_SLICE_FMT "' was never finished",
                               IG_SLICE_ARG(w->plan.tensors[i].name));
     if (!write_index(w, err) || !store__flush(w, err)) return false;
+    if (w->plan.resume && !store__forget_ranks(w, err)) return false;
     if (sync && !sync_folder(w->partial, err)) return false;
     if (!store__journal_set_aside(&w->journal, err)) return false;
     w->owns_partial = false;

@@ -55,6 +55,8 @@ IG_MUST_CHECK bool store__join(struct ig_writer *w, struct ig_err *err);
 IG_MUST_CHECK bool store__replay_ranks(struct ig_writer *w, struct ig_err *err);
 /* Rank 0: their lines become its own, their journals go. */
 IG_MUST_CHECK bool store__close_books(struct ig_writer *w, struct ig_err *err);
+/* Removes the journals of all other ranks: of this run, or of one that is gone on with alone. */
+IG_MUST_CHECK bool store__forget_ranks(const struct ig_writer *w, struct ig_err *err);
 /* Of a journal: the tensor was finished by an earlier run, or another rank. */
 bool store__note_finished(void *user, struct ig_slice name, struct ig_digest digest,
                           struct ig_err *err);

@@ -76,6 +76,17 @@ static bool sync_shards(const struct ig_writer *w, struct ig_err *err)
     return true;
 }
 
+bool store__forget_ranks(const struct ig_writer *w, struct ig_err *err)
+{
+    for (int rank = 1; rank < IG_RANKS_MAX; rank++) {
+        struct store_journal other;
+        if (!store__journal_name(&other, w->partial, rank, err)) return false;
+        if (unlink(other.path) != 0 && errno != ENOENT)
+            return ig_err_errno(err, errno, "cannot remove '%s'", other.path);
+    }
+    return true;
+}
+
 bool store__close_books(struct ig_writer *w, struct ig_err *err)
 {
     for (int64_t i = 0; i < w->plan.count; i++) {
@@ -85,13 +96,7 @@ bool store__close_books(struct ig_writer *w, struct ig_err *err)
             return false;
         atomic_store(&slot->state, WRITER_DONE); /* its rank has just written, or checked, it */
     }
-    for (int rank = 1; rank < IG_RANKS_MAX; rank++) {
-        struct store_journal other;
-        if (!store__journal_name(&other, w->partial, rank, err)) return false;
-        if (unlink(other.path) != 0 && errno != ENOENT)
-            return ig_err_errno(err, errno, "cannot remove '%s'", other.path);
-    }
-    return true;
+    return store__forget_ranks(w, err);
 }
 
 bool ig_writer_gather(struct ig_writer *w, struct ig_err *err)

@@ -373,6 +373,78 @@ dtype: bfloat16
         self.ingot(*args, "--resume")
 
 
+def find_mpirun():
+    """The mpirun of the MPI that the program was built with, or None: another one starts processes that do not know
+    of each other, and is refused."""
+    env = dict(os.environ, **RANKS_ENV)
+    for name in ("mpirun.openmpi", "mpirun.mpich", "mpirun"):
+        path = shutil.which(name)
+        if path and subprocess.run([path, "-n", "2", PROGRAM, "list", "methods"], env=env, capture_output=True).returncode == 0:
+            return path
+    return None
+
+
+RANKS_ENV = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1",
+             "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
+
+
+class Ranks(Case):
+    """One of several ranks fails or is killed: the run ends soon, says why, and goes on with any number of ranks."""
+    TASKS = {"merge": COMMANDS["both"][0], "quantize": COMMANDS["quantize"][0]}
+
+    def setUp(self):
+        super().setUp()
+        self.mpirun = find_mpirun()
+        if not self.mpirun:
+            self.skipTest("no mpirun, or the program was built without MPI")
+
+    def ranks(self, count, *args, fault=None, rank=0):
+        """Only one of the ranks has the fault."""
+        script = 'if [ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = "$FAULTY" ]; then export LD_PRELOAD="$FAULTS"; fi; exec "$@"'
+        env = dict(self.env(None), FAULTY=str(rank) if fault else "none", FAULTS=LIBRARY, INGOT_FAULT=fault or "", **RANKS_ENV)
+        got = subprocess.run([self.mpirun, "-n", str(count), "sh", "-c", script, "sh", PROGRAM, *args, "-q", "-j", "1"],
+                             cwd=self.work, env=env, capture_output=True, text=True, timeout=60)
+        return got.returncode, got.stdout, got.stdout + got.stderr  # MPICH tells on stdout who was killed
+
+    def test_same_bytes(self):
+        for args in self.TASKS.values():
+            self.ingot(*args)
+            want = digest(self.work / "out")
+            for count in (2, 4):
+                self.clear()
+                code, _, err = self.ranks(count, *args)
+                self.assertEqual((code, digest(self.work / "out")), (0, want), err)
+            self.clear()
+
+    def test_a_rank_fails(self):
+        says = {"kill": "ill", "EIO": "Input/output error", "term": "stopped"}  # "Killed", "KILLED BY SIGNAL", ..
+        for name, args in self.TASKS.items():
+            self.ingot(*args)
+            want = digest(self.work / "out")
+            for rank, what, call in [(0, "kill", "write"), (2, "kill", "pwrite"), (3, "EIO", "pwrite"), (1, "term", "pread")]:
+                with self.subTest(task=name, rank=rank, what=what):
+                    self.clear()
+                    code, _, err = self.ranks(4, *args, fault=f"{call}:4:{what}:{'in/' if call == 'pread' else 'out'}",
+                                              rank=rank)
+                    self.assertNotEqual(code, 0, err)
+                    self.assertIn(says[what].lower(), err.lower())
+                    self.assertNotEqual(digest(self.work / "out"), want)
+                    code, _, err = self.ranks(2, *args, "--resume") if rank % 2 else self.run_with(None, *args, "--resume")
+                    self.assertEqual((code, digest(self.work / "out")), (0, want), err)
+                    self.assertEqual([p.name for p in self.work.glob("out*")], ["out"])
+            self.clear()
+
+    def test_eval(self):
+        args = ["eval", "in/anvil", "-t", "mini", "-l", "9", "-o", "out"]
+        _, want, _ = self.ingot(*args)
+        for rank, what in [(0, "kill"), (2, "kill"), (1, "EIO"), (3, "term")]:
+            self.clear()
+            code, _, err = self.ranks(4, *args, fault=f"write:3:{what}:items.log", rank=rank)
+            self.assertNotEqual(code, 0, err)
+            code, out, err = self.ranks(3, *args) if rank % 2 else self.run_with(None, *args)
+            self.assertEqual((code, out), (0, want), err)
+
+
 class Asking(Case):
     """eval, inspect, generate, chat."""
     EVAL = ["eval", "in/anvil", "-t", "mini", "-l", "3", "-o", "out"]
