@@ -29,7 +29,10 @@ void dist__abort(int status)
 
 bool dist__all(bool ok)
 {
-    int mine = ok, all = 0;
-    MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
-    return all != 0;
+    /* Counted, not and-ed: MPICH over UCX may return from a meeting to which a killed rank did not
+     * come, with what the others said so far. */
+    int mine = ok, all = 0, size = 0;
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+    return all == size;
 }
