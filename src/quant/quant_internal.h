@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/map.h"
 #include "ingot/quant.h"
+#include "ingot/store.h"
 #include "tensor/codecs/codec.h"
 
 #include <pthread.h>
@@ -134,6 +135,24 @@ IG_MUST_CHECK bool quant__batch_feed(struct quant_batch *batch, const void *data
 IG_MUST_CHECK bool quant__batch_write(struct quant_batch *batch, struct ig_err *err);
 /* In any case. */
 void quant__batch_close(struct quant_batch *batch);
+
+/* ---- fused.c ---- */
+
+/* A stack of experts that is a part of a tensor of a folder. */
+struct quant_fused {
+    struct ig_tensor tensor; /* as a stack: [experts, rows, cols] */
+    const void *map;         /* of the folder's */
+    size_t size;             /* of an element */
+    int64_t rows, cols;
+    int64_t row_step, col_step, expert_step, first; /* where elements are in it */
+};
+/* How many stacks a tensor makes; 0: it is none of fused experts. */
+int quant__fused_parts(const struct ig_tensor *t);
+IG_MUST_CHECK bool quant__fused_open(struct ig_store *store, const struct ig_tensor *t, int part,
+                                     struct ig_arena *arena, struct quant_fused *out,
+                                     struct ig_err *err);
+/* elems of the stack, from the first one on. */
+void quant__fused_read(const struct quant_fused *f, int64_t first, int64_t elems, void *out);
 
 /* ---- config.c ---- */
 

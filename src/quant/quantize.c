@@ -35,6 +35,7 @@ struct flow {
     struct ig_buf origins;
     const struct ig_tensor **sources; /* in file order */
     struct ig_tensor *tensors;        /* the same, of the type that casts get */
+    struct quant_fused **fused;       /* where a source is a part of a tensor; else NULL */
     int64_t tensor_count;
     struct ig_cast *casts[IG_OUTPUTS_MAX];
     struct ig_sink sinks[IG_OUTPUTS_MAX];
@@ -78,21 +79,40 @@ static enum ig_dtype target_dtype(const struct flow *f, enum ig_dtype source)
     return ig_quant_target(ig_store_config(f->store), source);
 }
 
+/* Source i of the list is a tensor as it is, or a part of one. */
+static bool list_one(struct flow *f, const struct ig_tensor *t, int part, size_t i,
+                     struct ig_err *err)
+{
+    f->sources[i] = t;
+    if (part >= 0) {
+        f->fused[i] = ig_arena_new(&f->arena, sizeof *f->fused[i]);
+        if (!f->fused[i]) return ig_err_nomem(err);
+        if (!quant__fused_open(f->store, t, part, &f->arena, f->fused[i], err)) return false;
+        f->sources[i] = &f->fused[i]->tensor;
+    }
+    f->tensors[i] = *f->sources[i];
+    f->tensors[i].dtype = target_dtype(f, f->sources[i]->dtype);
+    f->tensors[i].bytes = (size_t)f->tensors[i].elems * ig_dtype_bytes(f->tensors[i].dtype);
+    return true;
+}
+
 static bool list_tensors(struct flow *f, struct ig_err *err)
 {
-    f->tensor_count = ig_store_count(f->store);
-    size_t n = (size_t)f->tensor_count;
-    f->sources = ig_arena_array(&f->arena, n, sizeof(*f->sources));
-    f->tensors = ig_arena_array(&f->arena, n, sizeof(*f->tensors));
-    if (!f->sources || !f->tensors) return ig_err_nomem(err);
-    for (size_t i = 0; i < n; i++)
-        f->sources[i] = ig_store_at(f->store, (int64_t)i);
-    qsort(f->sources, n, sizeof(*f->sources), by_place);
-    for (size_t i = 0; i < n; i++) {
-        f->tensors[i] = *f->sources[i];
-        f->tensors[i].dtype = target_dtype(f, f->sources[i]->dtype);
-        f->tensors[i].bytes = (size_t)f->tensors[i].elems * ig_dtype_bytes(f->tensors[i].dtype);
+    size_t count = (size_t)ig_store_count(f->store), n = 0;
+    const struct ig_tensor **stored = ig_arena_array(&f->arena, count, sizeof(*stored));
+    f->sources = ig_arena_array(&f->arena, 2 * count, sizeof(*f->sources));
+    f->tensors = ig_arena_array(&f->arena, 2 * count, sizeof(*f->tensors));
+    f->fused = ig_arena_array(&f->arena, 2 * count, sizeof(*f->fused));
+    if (!stored || !f->sources || !f->tensors || !f->fused) return ig_err_nomem(err);
+    for (size_t i = 0; i < count; i++)
+        stored[i] = ig_store_at(f->store, (int64_t)i);
+    qsort(stored, count, sizeof(*stored), by_place);
+    for (size_t i = 0; i < count; i++) {
+        int parts = quant__fused_parts(stored[i]);
+        for (int part = 0; part < parts || part == 0; part++)
+            if (!list_one(f, stored[i], parts ? part : -1, n++, err)) return false;
     }
+    f->tensor_count = (int64_t)n;
     return true;
 }
 
@@ -259,7 +279,9 @@ static const void *load_piece(struct flow *f, int thread, int64_t tensor, int64_
     const struct ig_tensor *source = f->sources[tensor], *t = &f->tensors[tensor];
     size_t size = ig_dtype_bytes(source->dtype);
     unsigned char *raw = f->buffers[thread];
-    if (!ig_store_read(f->store, source, (size_t)first * size, (size_t)elems * size, raw, err))
+    if (f->fused[tensor])
+        quant__fused_read(f->fused[tensor], first, elems, raw);
+    else if (!ig_store_read(f->store, source, (size_t)first * size, (size_t)elems * size, raw, err))
         return NULL;
     if (source->dtype == t->dtype) return raw;
     float *wide = (float *)(void *)(raw + (size_t)PIECE_ELEMS * 8);
