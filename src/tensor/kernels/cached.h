@@ -45,3 +45,4 @@ void ig_cached_store(const struct ig_cached *as, const struct ig_convert_ops *co
 void ig_cached_ref(struct ig_cached_ops *ops);
 void ig_cached_avx2(struct ig_cached_ops *ops);
 void ig_cached_avx512(struct ig_cached_ops *ops);
+void ig_cached_neon(struct ig_cached_ops *ops);

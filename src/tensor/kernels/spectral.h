@@ -25,3 +25,4 @@ struct ig_spectral_ops {
 void ig_spectral_ref(struct ig_spectral_ops *ops);
 void ig_spectral_avx2(struct ig_spectral_ops *ops);
 void ig_spectral_avx512(struct ig_spectral_ops *ops);
+void ig_spectral_neon(struct ig_spectral_ops *ops);
