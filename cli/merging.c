@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "merging.h"
 #include "recipes.h"
+#include "states.h"
 
 static bool describe(const struct ig_merge *merge, bool check, bool json, struct ig_err *err)
 {
@@ -21,6 +22,8 @@ bool cli_merging_run(const struct cli_merging *args, const struct ig_recipe *rec
     struct cli_recipes quantize = {0};
     struct ig_merge *merge = NULL;
     struct ig_job_report report = {0};
+    int64_t threads = args->threads;
+    const struct ig_states_runner states = {&threads, cli_run_states};
     if (!cli_recipes_open(args->quantize, true, &quantize, err)) goto done;
     struct ig_merge_job job = {
         .recipe = recipe,
@@ -33,6 +36,7 @@ bool cli_merging_run(const struct cli_merging *args, const struct ig_recipe *rec
         .resume = args->resume,
         .force = args->force,
         .dist = cli_dist(),
+        .states = &states,
     };
     if (!ig_merge_plan(&job, watch, &merge, err)) goto done;
     if (args->dry_run || args->check)
@@ -49,11 +53,14 @@ bool cli_merging_run_list(const struct cli_merging *args, struct ig_recipe_list 
                           const char *out, bool json, const struct ig_watch *watch,
                           struct ig_err *err)
 {
+    int64_t threads = args->threads;
+    const struct ig_states_runner states = {&threads, cli_run_states};
     const struct ig_merge_job job = {.out = out,
                                      .threads = (int)args->threads,
                                      .memory_bytes = args->memory,
                                      .resume = args->resume,
-                                     .dist = cli_dist()};
+                                     .dist = cli_dist(),
+                                     .states = &states};
     int count = ig_recipe_list_count(list);
     if (count > 1 && (args->dry_run || args->check))
         return ig_err_set(err, IG_ERR_UNSUPPORTED,

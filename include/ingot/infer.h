@@ -143,6 +143,11 @@ IG_MUST_CHECK bool ig_session_score_spans(struct ig_session *session, const stru
 IG_MUST_CHECK bool ig_session_logits_all(struct ig_session *session, const int32_t *tokens,
                                          size_t count, float *out, struct ig_err *err);
 
+/* Appends tokens; adds to out, layers x hidden, what goes into each layer, the embedding into the
+ * first: the last token's, or the mean over these tokens. In exact arithmetic. */
+IG_MUST_CHECK bool ig_session_states(struct ig_session *session, const int32_t *tokens,
+                                     size_t count, bool mean, double *out, struct ig_err *err);
+
 /* ---- sampling and generation ---- */
 
 struct ig_sampling {

@@ -7,6 +7,7 @@
  * Same recipe, same inputs: same bytes, whatever the threads, the instruction set or a resume. */
 #pragma once
 #include "ingot/quant.h"
+#include "ingot/token.h"
 
 struct ig_recipe;
 /* Reads and checks a mergekit YAML file. Errors carry line and column. */
@@ -56,6 +57,22 @@ IG_MUST_CHECK bool ig_recipe_transplant(const struct ig_transplant_ask *ask, str
                                         struct ig_err *err);
 void ig_recipe_free(struct ig_recipe *recipe);
 
+/* Runs a model, for recipes that ask what it thinks of prompts (gate_mode: hidden). This library's
+ * engine stands beside merging, not below it: the caller, who has both, brings them together. */
+struct ig_states_ask {
+    const char *model; /* folder */
+    const struct ig_ids *prompts;
+    const int *groups; /* the group of each prompt */
+    int count;
+    bool mean; /* over a prompt's tokens; else its last token's */
+    int64_t layers, hidden;
+    double *out; /* groups x layers x hidden, zeroed: each prompt is added to its group's */
+};
+struct ig_states_runner {
+    void *user;
+    bool (*run)(void *user, const struct ig_states_ask *ask, struct ig_err *err);
+};
+
 struct ig_merge_job {
     const struct ig_recipe *recipe;
     const char *out;
@@ -66,6 +83,7 @@ struct ig_merge_job {
     bool trace;                                    /* write the sketchbook into OUT */
     bool resume, force;
     struct ig_dist *dist; /* the ranks that do it together; NULL: this process alone */
+    const struct ig_states_runner *states; /* NULL: recipes that need it are refused */
 };
 
 /* Makes all stages into OUT.stages/NAME (of the job out, threads, memory and resume count), and

@@ -265,11 +265,22 @@ static void mlp(struct ig_session *s, struct rows_job *job, bool exact)
     infer__linear(s, &down, 1, s->gate, job->rows, exact);
 }
 
+static void add_states(const struct ig_session *s, int64_t layer, int64_t rows)
+{
+    const struct infer_states *states = s->states;
+    int64_t hidden = s->model->shape.hidden;
+    double *sums = states->sums + layer * hidden, share = states->share > 0 ? states->share : 1;
+    for (int64_t r = states->share > 0 ? 0 : rows - 1; r < rows; r++)
+        for (int64_t j = 0; j < hidden; j++)
+            sums[j] += share * (double)s->x[r * hidden + j];
+}
+
 static void layer_forward(struct ig_session *s, struct rows_job *job, bool exact)
 {
     const struct infer_layer *l = &s->model->layers[job->layer];
     job->weight = l->input_norm;
     each_row(job, norm_row);
+    if (s->states) add_states(s, job->layer, job->rows);
     if (!l->delta) {
         attention(s, job, exact);
     } else {

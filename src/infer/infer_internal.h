@@ -153,8 +153,15 @@ struct infer_seen {
     int64_t sink, from;
 };
 
+/* Where what goes into each layer is added: layers x hidden. */
+struct infer_states {
+    double *sums;
+    double share; /* of each row; 0: none but the last row, whole */
+};
+
 struct ig_session {
     struct ig_model *model;
+    const struct infer_states *states; /* while somebody asks for them; or NULL */
     int64_t context, length, rows_max;
     struct infer_cache cache;
     int64_t run_start; /* position of the first token that is fed; -1: it is one alone */

@@ -369,3 +369,24 @@ bool ig_session_logits_all(struct ig_session *session, const int32_t *tokens, si
     }
     return true;
 }
+
+bool ig_session_states(struct ig_session *session, const int32_t *tokens, size_t count, bool mean,
+                       double *out, struct ig_err *err)
+{
+    const struct ig_model_shape *m = &session->model->shape;
+    if (!check_tokens(session, tokens, count, err)) return false;
+    session->run_start = count > 1 ? session->length : -1;
+    int64_t rows;
+    for (size_t done = 0; done < count; done += (size_t)rows) {
+        rows = batch_rows(session, count - done);
+        bool last = done + (size_t)rows == count;
+        const struct infer_states states = {out, mean ? 1 / (double)count : 0};
+        session->states = mean || last ? &states : NULL;
+        infer__forward(session, tokens + done, rows, true);
+        session->states = NULL;
+        infer__grow(session, rows);
+    }
+    for (int64_t i = 0; i < m->layers * m->hidden; i++)
+        if (!infer__check_finite(out[i], err)) return false;
+    return true;
+}

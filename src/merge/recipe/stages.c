@@ -256,7 +256,8 @@ static bool make(const struct ig_recipe *r, const struct ig_merge_job *like, con
                                .memory_bytes = like->memory_bytes,
                                .resume = like->resume,
                                .force = true,
-                               .dist = like->dist};
+                               .dist = like->dist,
+                               .states = like->states};
     bool ok = ig_merge_plan(&job, watch, &merge, err);
     bool made = ok && like->resume && is_made(merge, path);
     /* all ranks have looked before the first one clears anything away */

@@ -2,40 +2,19 @@
  * moe — dense models as the experts of one: mergekit-moe's configuration.
  *
  *     base_model: MODEL
- *     gate_mode: random | uniform_random | cheap_embed
+ *     gate_mode: hidden (also hidden_last) | hidden_avg | cheap_embed | random | uniform_random
  *     experts: [{source_model: MODEL, positive_prompts: [..], negative_prompts: [..],
  *                noise_scale: S, residual_scale: S}]
  *     experts_per_token: 2        dtype: NAME
  *
  * Everything but the MLPs is the base's. Qwen3 becomes Qwen3-MoE, Llama and Mistral become Mixtral.
- * cheap_embed: a router's row is the unit vector of the sum of the prompts' embeddings, less that
- * of the negative ones, in every layer. gate_mode hidden runs the model, which is not done here.
- * Random numbers are of a counter: the same whatever the order; normal ones are sums of twelve. */
-#include "merge/merge_internal.h"
-
-#include "ingot/token.h"
+ * Routers: gates.c. Random numbers are of a counter: the same whatever the order; normal ones are
+ * sums of twelve. */
+#include "merge/surgery/moe_internal.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define EXPERTS_MAX 64
-
-enum gate { GATE_RANDOM, GATE_UNIFORM, GATE_EMBED };
-
-struct expert {
-    int model;
-    double noise, residual;                    /* 0, 1: none */
-    const struct ig_yaml *positive, *negative; /* lists, or NULL */
-};
-
-struct recipe_moe {
-    const struct ig_yaml *at;
-    enum gate gate;
-    int64_t used;
-    int count;
-    struct expert experts[EXPERTS_MAX];
-};
 
 /* ---- the recipe ---- */
 
@@ -78,26 +57,26 @@ static bool read_expert(struct ig_recipe *r, const struct ig_yaml *map, struct e
         !read_prompts(map, "positive_prompts", &out->positive, err) ||
         !read_prompts(map, "negative_prompts", &out->negative, err))
         return false;
-    if (r->moe->gate != GATE_EMBED || out->positive) return true;
-    return ig_yaml_fail(err, map, "gate_mode cheap_embed needs positive_prompts");
+    if (r->moe->gate <= GATE_UNIFORM || out->positive) return true;
+    return ig_yaml_fail(err, map, "this gate_mode needs positive_prompts");
 }
 
 static bool read_gate(const struct ig_yaml *root, struct recipe_moe *x, struct ig_err *err)
 {
-    static const char *const names[] = {"random", "uniform_random", "cheap_embed"};
+    static const char *const names[] = {"random", "uniform_random", "cheap_embed",
+                                        "hidden", "hidden_avg",     "hidden_last"};
     const struct ig_yaml *node = ig_yaml_get(root, "gate_mode");
-    for (int i = 0; node && i < 3; i++)
+    x->gate = GATE_HIDDEN; /* mergekit's */
+    if (!node) return true;
+    for (int i = 0; i < 6; i++)
         if (ig_slice_is(node->text, names[i])) {
-            x->gate = (enum gate)i;
+            x->gate = i == 5 ? GATE_HIDDEN : (enum gate)i;
             return true;
         }
-    ig_yaml_fail(
-        err, node ? node : root,
-        "gate_mode %s: random, uniform_random and cheap_embed are supported (hidden, which "
-        "runs the model, is not)",
-        node ? node->text.ptr : "hidden");
-    err->code = IG_ERR_UNSUPPORTED;
-    return false;
+    return ig_yaml_fail(err, node,
+                        "gate_mode '%s': hidden, hidden_avg, hidden_last, cheap_embed, random and "
+                        "uniform_random are known",
+                        node->text.ptr ? node->text.ptr : "");
 }
 
 static bool refuse_shared(const struct ig_yaml *root, struct ig_err *err)
@@ -206,7 +185,7 @@ static bool read_borrowed(const struct merge_input *in, const struct merge_view 
 
 struct router {
     enum gate gate;
-    const float *rows; /* of cheap_embed */
+    const float *rows; /* of this layer; NULL: random ones */
     int64_t hidden;
     uint64_t key;
 };
@@ -229,96 +208,6 @@ static bool read_router(const struct merge_input *in, const struct merge_view *v
             out[i] = (float)((2 * uniform(r->key, at) - 1) * bound);
     }
     return true;
-}
-
-/* ---- cheap_embed ---- */
-
-struct embedder {
-    const struct merge_input *in;
-    const struct ig_tensor *table;
-    struct ig_tokenizer *tokenizer;
-    int64_t hidden;
-    float *row;
-};
-
-/* Adds sign times the unit vector of the prompts' summed embeddings. */
-static bool add_prompts(struct embedder *e, const struct ig_yaml *prompts, double sign, double *out,
-                        struct ig_err *err)
-{
-    double *sum = calloc((size_t)e->hidden, sizeof *sum), length = 0;
-    struct ig_slice bos = ig_tokenizer_named(e->tokenizer, "bos");
-    bool ok = sum || ig_err_nomem(err);
-    for (uint32_t p = 0; ok && p < prompts->count; p++) {
-        struct ig_buf text = {0};
-        struct ig_ids ids = {0};
-        ig_buf_slice(&text, bos);
-        ig_buf_slice(&text, prompts->items[p]->text);
-        ok = ig_buf_ok(&text, err) &&
-             ig_tokenizer_encode(e->tokenizer, ig_buf_view(&text), false, &ids, err);
-        for (size_t i = 0; ok && i < ids.count; i++) {
-            ok = ids.items[i] < e->table->shape[0]
-                     ? merge__input_read_f32(e->in, e->table, ids.items[i] * e->hidden, e->hidden,
-                                             e->row, err)
-                     : ig_err_set(err, IG_ERR_DATA, "a token has no row in the embedding");
-            for (int64_t j = 0; ok && j < e->hidden; j++)
-                sum[j] += (double)e->row[j];
-        }
-        ig_ids_release(&ids);
-        ig_buf_release(&text);
-    }
-    for (int64_t j = 0; ok && j < e->hidden; j++)
-        length += sum[j] * sum[j];
-    length = sqrt(length) > 1e-8 ? sqrt(length) : 1e-8;
-    for (int64_t j = 0; ok && j < e->hidden; j++)
-        out[j] += sign * sum[j] / length;
-    free(sum);
-    return ok;
-}
-
-static bool embed_expert(struct embedder *e, const struct expert *x, float *out, struct ig_err *err)
-{
-    double *sum = calloc((size_t)e->hidden, sizeof *sum), length = 0;
-    bool ok = (sum || ig_err_nomem(err)) && add_prompts(e, x->positive, 1, sum, err) &&
-              (!x->negative || add_prompts(e, x->negative, -1, sum, err));
-    for (int64_t j = 0; ok && j < e->hidden; j++)
-        length += sum[j] * sum[j];
-    length = sqrt(length) > 1e-8 ? sqrt(length) : 1e-8;
-    for (int64_t j = 0; ok && j < e->hidden; j++)
-        out[j] = (float)(sum[j] / length);
-    free(sum);
-    return ok;
-}
-
-static const struct ig_tensor *find_embedding(const struct merge_input *in)
-{
-    const struct ig_arch *arch = ig_arch_find(in->config);
-    for (int64_t i = 0; i < in->count; i++) {
-        struct ig_place place;
-        ig_arch_place(arch, in->tensors[i]->name, &place);
-        if (place.role == IG_ROLE_EMBED && in->tensors[i]->rank == 2) return in->tensors[i];
-    }
-    return NULL;
-}
-
-static bool embed_all(struct ig_merge *m, const float **rows, struct ig_err *err)
-{
-    const struct recipe_moe *x = m->recipe->moe;
-    struct embedder e = {.in = &m->inputs[m->recipe->base]};
-    *rows = NULL;
-    if (x->gate != GATE_EMBED) return true;
-    e.table = find_embedding(e.in);
-    if (!e.table) return ig_err_set(err, IG_ERR_DATA, "the base model has no embedding");
-    e.hidden = e.table->shape[1];
-    float *out = ig_arena_array(&m->arena, (size_t)x->count * (size_t)e.hidden, sizeof *out);
-    e.row = malloc((size_t)e.hidden * sizeof *e.row + 1);
-    bool ok = (out && e.row) || ig_err_nomem(err);
-    ok = ok && ig_tokenizer_open(ig_store_path(e.in->store), &e.tokenizer, err);
-    for (int i = 0; ok && i < x->count; i++)
-        ok = embed_expert(&e, x->experts + i, out + (int64_t)i * e.hidden, err);
-    ig_tokenizer_close(e.tokenizer);
-    free(e.row);
-    *rows = out;
-    return ok;
 }
 
 /* ---- the model ---- */
@@ -375,9 +264,11 @@ static bool add_expert(struct ig_merge *m, const struct family *f, const struct 
 }
 
 static bool add_router(struct ig_merge *m, const struct family *f, const struct ig_tensor *like,
-                       const float *rows, const struct ig_tensor **out, struct ig_err *err)
+                       const struct moe_gates *gates, const struct ig_tensor **out,
+                       struct ig_err *err)
 {
     const struct recipe_moe *x = m->recipe->moe;
+    const float *rows = merge__gates_of(gates, like, x->count);
     const char *mlp = ig_slice_find(like->name, ig_slice_of(".mlp."));
     struct ig_slice name = merge__name(&m->arena, "%.*s.%s.gate.weight",
                                        (int)(mlp - like->name.ptr), like->name.ptr, f->block);
@@ -431,11 +322,11 @@ static bool make_config(struct ig_merge *m, struct merge_input *in, const struct
     return ok;
 }
 
-bool merge__apply_moe(struct ig_merge *m, struct ig_err *err)
+bool merge__apply_moe(struct ig_merge *m, const struct ig_watch *watch, struct ig_err *err)
 {
     const struct recipe_moe *x = m->recipe->moe;
     const struct family *f = families;
-    const float *rows;
+    struct moe_gates gates;
     if (!x) return true;
     struct merge_input *in = &m->inputs[m->recipe->base];
     struct ig_slice type = ig_json_text(ig_json_get(in->config, "model_type"));
@@ -446,7 +337,7 @@ bool merge__apply_moe(struct ig_merge *m, struct ig_err *err)
                           "a '" IG_SLICE_FMT "' model cannot be made of experts; qwen3, llama and "
                           "mistral can",
                           IG_SLICE_ARG(type));
-    if (!embed_all(m, &rows, err)) return false;
+    if (!merge__make_gates(m, watch, &gates, err)) return false;
     size_t room = (size_t)in->count * (size_t)(x->count + 1);
     const struct ig_tensor **list = ig_arena_array(&m->arena, room, sizeof *list);
     int64_t count = 0;
@@ -460,7 +351,7 @@ bool merge__apply_moe(struct ig_merge *m, struct ig_err *err)
         if (part < 0) list[count++] = t;
         for (int e = 0; part >= 0 && e < x->count; e++)
             if (!add_expert(m, f, t, part, e, &list[count++], err)) return false;
-        if (part == 0 && !add_router(m, f, t, rows, &list[count++], err)) return false;
+        if (part == 0 && !add_router(m, f, t, &gates, &list[count++], err)) return false;
     }
     in->tensors = list;
     in->count = count;

@@ -21,7 +21,8 @@ bool merge__is_moe(const struct ig_yaml *root);
 IG_MUST_CHECK bool merge__read_moe(struct ig_recipe *r, const struct ig_yaml *root,
                                    struct ig_err *err);
 /* Gives the base the experts' MLPs and routers. */
-IG_MUST_CHECK bool merge__apply_moe(struct ig_merge *m, struct ig_err *err);
+IG_MUST_CHECK bool merge__apply_moe(struct ig_merge *m, const struct ig_watch *watch,
+                                    struct ig_err *err);
 
 /* ---- context.c ---- */
 

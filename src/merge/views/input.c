@@ -157,7 +157,7 @@ bool merge__inputs_open(struct ig_merge *m, const struct ig_watch *watch, struct
         err->code = why.code;
         return ig_err_within(err, "%s", m->recipe->name);
     }
-    return merge__apply_moe(m, err) && merge__unify_experts(m, err) && merge__untie(m, err);
+    return merge__apply_moe(m, watch, err) && merge__unify_experts(m, err) && merge__untie(m, err);
 }
 
 void merge__inputs_close(struct ig_merge *m)
