@@ -73,6 +73,7 @@ struct ig_model {
     struct ig_model_shape shape;
     enum ig_isa isa;
     bool exact;                       /* f32 arithmetic throughout */
+    bool outgrows;                    /* memory: experts are read from the disk again and again */
     char arithmetic[128];             /* in words */
     int64_t narrow_cols, narrow_rows; /* what narrow arithmetic is for: INFER_NARROW_.. */
     struct ig_matmul_ops matmul;
@@ -197,6 +198,14 @@ struct ig_session {
 /* ---- weights.c ---- */
 /* Finds and checks every tensor that the shape asks for. */
 IG_MUST_CHECK bool infer__load(struct ig_model *model, struct ig_err *err);
+
+/* ---- fetch.c ---- */
+/* Whether the files are larger than the machine's memory. */
+bool infer__outgrows(const struct ig_store *store);
+/* Of a model that outgrows memory: bytes that are read whole, or not at all. */
+void infer__scattered(const void *at, size_t bytes);
+/* Asks the system to read an expert, without waiting for it. */
+void infer__fetch(const struct infer_expert *expert);
 
 /* ---- linear.c: products over all threads ---- */
 struct infer_product {

@@ -169,6 +169,7 @@ static bool open_parts(struct ig_model *model, const char *path,
     IG_OPS_FILL(quantize, &model->quantize, isa);
     IG_OPS_FILL(neural, &model->neural, isa);
     IG_OPS_FILL(convert, &model->convert, isa);
+    model->outgrows = infer__outgrows(model->store);
     const struct ig_json *config = ig_store_config(model->store);
     if (!config) return ig_err_set(err, IG_ERR_DATA, "the folder has no config.json");
     const struct ig_arch *arch = ig_arch_find(config);

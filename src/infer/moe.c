@@ -237,6 +237,8 @@ void infer__experts(struct ig_session *s, const struct infer_experts *experts, b
     infer__linear(s, &router, 1, s->normed, job.rows, exact);
     each_row(&job, route_row);
     group(&job);
+    for (int64_t e = 0; e < m->experts && s->model->outgrows && !experts->transposed; e++)
+        if (s->expert_first[e + 1] > s->expert_first[e]) infer__fetch(&experts->expert[e]);
     memset(s->mixed, 0, (size_t)(job.rows * m->hidden) * sizeof *s->mixed);
     bool together = job.rows == 1 && !exact && run_together(&job);
     for (int64_t e = 0; e < m->experts && !together; e++) {

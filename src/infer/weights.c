@@ -74,6 +74,7 @@ static bool plain_packing(enum ig_dtype dtype, enum ig_packing *out)
 static bool map(const struct loader *l, const struct ig_tensor *tensor, const void **out)
 {
     *out = (l->lazy ? ig_store_map_lazily : ig_store_map)(l->model->store, tensor, l->err);
+    if (*out && l->lazy && l->model->outgrows) infer__scattered(*out, tensor->bytes);
     return *out != NULL;
 }
 

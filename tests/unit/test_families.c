@@ -4,7 +4,7 @@
  * config.json and weights that do not fit. Logits of the plain folders: test_infer.c. */
 #include "base/file.h"
 #include "check.h"
-#include "ingot/infer.h"
+#include "infer/infer_internal.h"
 #include "ingot/quant.h"
 
 #include <math.h>
@@ -144,6 +144,32 @@ static void run_close(struct run *r)
 {
     ig_session_free(r->session);
     ig_model_close(r->model);
+}
+
+/* Experts that are asked for before they are used: a wish, which changes no number. */
+static void experts_are_fetched(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"qwen3_moe", "qwen3_vl_moe"};
+    for (int f = 0; f < 2; f++) {
+        struct run r;
+        struct ig_err err = {0};
+        float want[VOCAB];
+        run_open(&r, names[f]);
+        assert_false(r.model->outgrows);
+        for (int outgrows = 0; outgrows < 2; outgrows++) {
+            r.model->outgrows = outgrows;
+            ig_session_trim(r.session, 0);
+            check_ok(ig_session_feed(r.session, r.tokens, 100, &err), &err);
+            check_ok(ig_session_feed(r.session, r.tokens + 100, 1, &err), &err);
+            if (!outgrows) memcpy(want, ig_session_logits(r.session), sizeof want);
+        }
+        assert_memory_equal(ig_session_logits(r.session), want, sizeof want);
+        const struct ig_tensor *t = ig_store_find(
+            r.model->store, ig_slice_of("model.layers.1.mlp.experts.0.up_proj.weight"));
+        if (t) infer__scattered(ig_store_map(r.model->store, t, &err), t->bytes);
+        run_close(&r);
+    }
 }
 
 /* Windows slide over several blocks of keys: all at once as token by token, and scores to the bit
@@ -324,6 +350,7 @@ int main(void)
         cmocka_unit_test(quantised_logits_are_those_of_transformers),
         cmocka_unit_test(rope_can_be_that_of_mlx),
         cmocka_unit_test(stacks_are_dequantised),
+        cmocka_unit_test(experts_are_fetched),
         cmocka_unit_test(windows_slide_across_blocks),
         cmocka_unit_test(a_state_goes_back_to_the_prompt),
         cmocka_unit_test(what_does_not_fit_is_named),

@@ -76,7 +76,7 @@ static void read_ids(struct golden *g, const struct ig_json *line)
 
 static double log_sum(const float *logits, int64_t vocab)
 {
-    double top = -INFINITY, sum = 0;
+    double top = -(double)INFINITY, sum = 0;
     for (int64_t i = 0; i < vocab; i++)
         top = fmax(top, (double)logits[i]);
     for (int64_t i = 0; i < vocab; i++)
