@@ -60,7 +60,7 @@ struct merge_block {
     const struct ig_convert_ops *convert;
     const struct ig_masks_ops *masks;
     const float *const *rows; /* K */
-    float *const *spare;      /* K + 3 rows of scratch */
+    float *const *spare;      /* K + 3 rows of scratch, each right behind the one before it */
     int64_t count;            /* padded to a multiple of 16 */
     int64_t elems;            /* that really are in it */
     int64_t first;            /* the first one's index in the tensor */

@@ -143,6 +143,58 @@ static void check_sums(const struct ig_masks_ops *ops, int isa, int64_t n)
     assert_int_equal(unique[0], unique[at]);
 }
 
+/* exp and ln against the library's; each instruction set against ref. */
+static void check_reals(const struct ig_masks_ops *ops, int isa, int64_t n)
+{
+    static double of[COUNT], to[COUNT], want[COUNT], sums[2][IG_MASKS_LANES];
+    const double factors[2] = {0.3, 0.7};
+    int at = isa > 0;
+    float top = 0;
+    for (int64_t i = 0; i < n; i++)
+        top = fmaxf(top, row[i]);
+    memset(sums[at], 0, sizeof sums[0]);
+    ops->exponentials(row, top, n, of, sums[at]);
+    double total = 0, expected = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double value = exp((double)row[i] - (double)top);
+        total += value;
+        assert_true(fabs(of[i] - value) <= 4e-16 * value);
+    }
+    for (int l = 0; l < IG_MASKS_LANES; l++)
+        expected += sums[at][l];
+    assert_true(fabs(expected - total) <= 1e-12 * total);
+    if (isa == 0) memcpy(want, of, sizeof want);
+    assert_memory_equal(want, of, (size_t)n * sizeof *of);
+    for (int64_t i = 0; i < n; i++)
+        to[i] = of[n - 1 - i];
+    ops->divergence(of, to, factors, 1e-8, n, sums[at]);
+    for (int64_t i = 0; i < n; i++) {
+        double p = want[i] * 0.3 + 1e-8, q = want[n - 1 - i] * 0.7 + 1e-8;
+        assert_true(fabs(of[i] - p * log(p / q)) <= 1e-15 * p * (1 + fabs(log(p / q))));
+    }
+    assert_memory_equal(sums[0], sums[at], sizeof sums[0]);
+    double far;
+    float under = -800, none = 0;
+    ops->exponentials(&under, none, 1, &far, sums[at]);
+    assert_true(far == 0);
+}
+
+static void check_values(const struct ig_masks_ops *ops, int isa, int64_t n)
+{
+    static float want[2][COUNT];
+    ops->apart(row, sum, 0.3f, n, got[0]);
+    ops->choose(row, 0.01f, sum, row, n, got[1]);
+    ops->value_keys(row, n, mask[1]);
+    for (int64_t i = 1; i < n; i++)
+        if (row[i] != row[i - 1])
+            assert_true((row[i] < row[i - 1]) == (mask[1][i] < mask[1][i - 1]));
+    for (int64_t i = 0; i < n; i++)
+        assert_true(got[1][i] == (row[i] >= 0.01f ? row[i] : sum[i]));
+    if (isa == 0) memcpy(want, got, sizeof want);
+    for (int w = 0; w < 2; w++)
+        assert_memory_equal(want[w], got[w], (size_t)n * sizeof(float));
+}
+
 static void every_set_has_the_same_bits(void **state)
 {
     (void)state;
@@ -153,6 +205,8 @@ static void every_set_has_the_same_bits(void **state)
             check_masks(&ops, isa, n);
             check_sums(&ops, isa, n);
             check_ranks(&ops, n);
+            check_reals(&ops, isa, n);
+            check_values(&ops, isa, n);
         }
     }
 }

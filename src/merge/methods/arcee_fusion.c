@@ -7,10 +7,8 @@
  *     kept where it is at least median + 1.5 (Q3 - Q1), quartiles being the elements of rank
  *     floor(share (n - 1)), exactly: cut.h
  *
- * exp and ln are our own, in f64: a library's last digit differs from machine to machine. */
+ * exp and ln are in f64 (masks_loops.h). */
 #include "merge/methods/cut.h"
-
-#include <math.h>
 
 #define EPS   1e-8 /* mergekit's */
 #define FENCE 1.5
@@ -52,55 +50,22 @@ static int sums(const struct merge_case *job, const void *state, int round)
     return round < 2 ? 0 : -1;
 }
 
-/* e^x for x <= 0: 2^n e^r with |r| <= ln 2 / 2, Taylor to the 13th term (3e-17 relative). */
-static double exponential(double x)
-{
-    if (x < -700) return 0;
-    double n = rint(x * 0x1.71547652b82fep0), sum = 1;
-    double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33;
-    for (int i = 13; i > 0; i--)
-        sum = 1 + sum * r / i;
-    return ldexp(sum, (int)n);
-}
-
-/* ln x for x > 0: n ln 2 + 2 artanh((m - 1) / (m + 1)), m between 0.7 and 1.4. */
-static double logarithm(double x)
-{
-    int n;
-    double m = frexp(x, &n), sum = 0;
-    if (m < 0x1.6a09e667f3bcdp-1) {
-        m *= 2;
-        n--;
-    }
-    double s = (m - 1) / (m + 1), square = s * s;
-    for (int i = 21; i > 0; i -= 2)
-        sum = 1.0 / i + square * sum;
-    return n * 0x1.62e42fefa39efp-1 + 2 * s * sum;
-}
-
-static double largest(const float *v, int64_t n)
-{
-    float most = v[0];
-    for (int64_t i = 1; i < n; i++)
-        most = v[i] > most ? v[i] : most;
-    return (double)most;
-}
-
+/* spare is one piece of memory: two of its rows hold a row of f64. */
 static double divergence(const struct merge_block *b)
 {
-    const float *base = b->rows[0], *model = b->rows[1];
-    double top = largest(model, b->elems), base_top = largest(base, b->elems);
-    double total = 0, base_total = 0, sum = 0;
-    for (int64_t i = 0; i < b->elems; i++) {
-        total += exponential((double)model[i] - top);
-        base_total += exponential((double)base[i] - base_top);
+    double factors[2], sums[IG_MASKS_LANES] = {0};
+    double *of[2] = {(double *)(void *)b->spare[0], (double *)(void *)b->spare[2]};
+    for (int i = 0; i < 2; i++) {
+        const float *row = b->rows[1 - i];
+        double totals[IG_MASKS_LANES] = {0};
+        uint32_t *keys = (uint32_t *)(void *)b->spare[4];
+        b->masks->value_keys(row, b->elems, keys);
+        float top = merge__value_of_key(b->masks->largest(keys, b->elems));
+        b->masks->exponentials(row, top, b->elems, of[i], totals);
+        factors[i] = 1 / merge__lane_sum(totals);
     }
-    for (int64_t i = 0; i < b->elems; i++) {
-        double p = exponential((double)model[i] - top) / total + EPS;
-        double q = exponential((double)base[i] - base_top) / base_total + EPS;
-        sum += p * logarithm(p / q);
-    }
-    return sum;
+    b->masks->divergence(of[0], of[1], factors, EPS, b->elems, sums);
+    return merge__lane_sum(sums);
 }
 
 static double *divergence_of(const struct merge_block *b)
@@ -108,12 +73,10 @@ static double *divergence_of(const struct merge_block *b)
     return (double *)b->memory + b->first / row(b->job);
 }
 
-/* + 0 turns -0 into 0: they are the same value. */
 static void importances(const struct merge_block *b, float *out)
 {
     float factor = (float)*divergence_of(b);
-    for (int64_t i = 0; i < b->elems; i++)
-        out[i] = fabsf(b->rows[1][i] - b->rows[0][i]) * factor + 0.0f;
+    b->masks->apart(b->rows[0], b->rows[1], factor, b->elems, out);
 }
 
 static void reduce(const struct merge_block *b, const void *state, int round,
@@ -125,7 +88,7 @@ static void reduce(const struct merge_block *b, const void *state, int round,
     uint32_t *keys = (uint32_t *)(void *)b->spare[1];
     if (round == 0) *divergence_of(b) = divergence(b);
     importances(b, importance);
-    merge__keys_of_value(importance, b->elems, keys);
+    b->masks->value_keys(importance, b->elems, keys);
     if (round == 0) merge__cut_tally_high(keys, b->elems, b->tallies);
     for (int c = 0; round == 1 && c < CUTS; c++)
         merge__cut_tally_low(b->masks, &s->cuts[c], keys, b->elems,
@@ -167,8 +130,7 @@ static void map(const struct merge_block *b, const void *state, float *out)
     const struct state *s = state;
     float *importance = b->spare[0];
     importances(b, importance);
-    for (int64_t i = 0; i < b->elems; i++)
-        out[i] = importance[i] >= s->threshold ? b->rows[1][i] : b->rows[0][i];
+    b->masks->choose(importance, s->threshold, b->rows[0], b->rows[1], b->elems, out);
 }
 
 static void trace(const struct merge_case *job, const void *state, struct ig_json_writer *w)

@@ -3,15 +3,6 @@
 
 #define SIGN 0x80000000u
 
-void merge__keys_of_value(const float *values, int64_t count, uint32_t *keys)
-{
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        keys[i] = bits & SIGN ? ~bits : bits | SIGN;
-    }
-}
-
 float merge__magnitude_of_key(uint32_t key)
 {
     float value;

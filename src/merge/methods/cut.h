@@ -21,9 +21,7 @@ struct merge_cut {
     int64_t ties_above; /* the first so many of them are above */
 };
 
-/* Keys in the order of magnitudes are masks.magnitudes; of the values, negative ones too: */
-void merge__keys_of_value(const float *values, int64_t count, uint32_t *keys);
-/* The value, or magnitude, whose key it is. */
+/* The value, or magnitude, whose key it is (masks.value_keys, masks.magnitudes). */
 float merge__magnitude_of_key(uint32_t key);
 float merge__value_of_key(uint32_t key);
 

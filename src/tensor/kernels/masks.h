@@ -72,6 +72,19 @@ struct ig_masks_ops {
     /* out = base + w delta; w = t / |delta| between 0 and 1, the magnitude at least `least`. */
     void (*approach)(const float *base, const float *delta, float t, float least, int64_t count,
                      float *out);
+    /* Keys in the order of the values themselves, negative ones too. */
+    void (*value_keys)(const float *values, int64_t count, uint32_t *keys);
+    /* out = e^(row - top), top being no less than any of the row; the sum, in 8 lanes. */
+    void (*exponentials)(const float *row, float top, int64_t count, double *out, double *sums);
+    /* sums += p ln(p / q), in 8 lanes, p and q being `of` and `to` times their factor, plus eps.
+     * of is not what it was afterwards. */
+    void (*divergence)(double *of, const double *to, const double factors[2], double eps,
+                       int64_t count, double *sums);
+    /* out = |b - a| factor, 0 for -0. */
+    void (*apart)(const float *a, const float *b, float factor, int64_t count, float *out);
+    /* out = b where the value is at least `least`, else a. */
+    void (*choose)(const float *values, float least, const float *a, const float *b, int64_t count,
+                   float *out);
 };
 
 void ig_masks_ref(struct ig_masks_ops *ops);

@@ -349,6 +349,125 @@ static void approach(const float *restrict base, const float *restrict delta, fl
     }
 }
 
+static void value_keys(const float *restrict values, int64_t count, uint32_t *restrict keys)
+{
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits = bits_of(values[i]), sign = -(bits >> 31);
+        keys[i] = bits ^ (sign | 0x80000000u);
+    }
+}
+
+static inline uint64_t bits_of_real(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline double real_of_bits(uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Added to a small number, leaves its nearest integer in the lowest bits. exp and ln are our own: a
+ * library's last digit differs from machine to machine. */
+#define TO_INTEGER 0x1.8p52
+
+/* e^x for x <= 0: 2^n e^r with |r| <= ln 2 / 2, Taylor to the 13th term (3e-17 relative). */
+static inline double exponential(double x)
+{
+    static const double low = -700;
+    double shifted = x * 0x1.71547652b82fep0 + TO_INTEGER, n = shifted - TO_INTEGER;
+    double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33;
+    double sum = 1.0 / 6227020800;
+    sum = sum * r + 1.0 / 479001600;
+    sum = sum * r + 1.0 / 39916800;
+    sum = sum * r + 1.0 / 3628800;
+    sum = sum * r + 1.0 / 362880;
+    sum = sum * r + 1.0 / 40320;
+    sum = sum * r + 1.0 / 5040;
+    sum = sum * r + 1.0 / 720;
+    sum = sum * r + 1.0 / 120;
+    sum = sum * r + 1.0 / 24;
+    sum = sum * r + 1.0 / 6;
+    sum = sum * r + 0.5;
+    sum = sum * r + 1;
+    sum = sum * r + 1;
+    double power = real_of_bits((bits_of_real(shifted) << 52) + ((uint64_t)1023 << 52));
+    return x < low ? 0 : sum * power;
+}
+
+/* ln x for x > 0 and normal: n ln 2 + 2 artanh((m - 1) / (m + 1)), m between 0.7 and 1.4. */
+static inline double logarithm(double x)
+{
+    const uint64_t least = 0x3FE6A09E667F3BCDu;                        /* of sqrt(1/2) */
+    uint64_t above = bits_of_real(x) - least + ((uint64_t)1024 << 52); /* so that it is positive */
+    uint64_t n = above >> 52;
+    double m = real_of_bits((above & 0xFFFFFFFFFFFFFu) + least);
+    double s = (m - 1) / (m + 1), square = s * s;
+    double sum = 1.0 / 21;
+    sum = sum * square + 1.0 / 19;
+    sum = sum * square + 1.0 / 17;
+    sum = sum * square + 1.0 / 15;
+    sum = sum * square + 1.0 / 13;
+    sum = sum * square + 1.0 / 11;
+    sum = sum * square + 1.0 / 9;
+    sum = sum * square + 1.0 / 7;
+    sum = sum * square + 1.0 / 5;
+    sum = sum * square + 1.0 / 3;
+    sum = sum * square + 1;
+    double power = real_of_bits(n + bits_of_real(TO_INTEGER)) - (TO_INTEGER + 1024);
+    return power * 0x1.62e42fefa39efp-1 + 2 * s * sum;
+}
+
+static void add_lanes(const double *restrict values, int64_t count, double *restrict sums)
+{
+    double lanes[IG_MASKS_LANES] = {0};
+    int64_t i = 0;
+    for (; i + IG_MASKS_LANES <= count; i += IG_MASKS_LANES)
+        for (int l = 0; l < IG_MASKS_LANES; l++)
+            lanes[l] += values[i + l];
+    for (int l = 0; i + l < count; l++)
+        lanes[l] += values[i + l];
+    for (int l = 0; l < IG_MASKS_LANES; l++)
+        sums[l] += lanes[l];
+}
+
+static void exponentials(const float *restrict row, float top, int64_t count, double *restrict out,
+                         double *restrict sums)
+{
+    for (int64_t i = 0; i < count; i++)
+        out[i] = exponential((double)row[i] - (double)top);
+    add_lanes(out, count, sums);
+}
+
+static void divergence(double *restrict of, const double *restrict to, const double factors[2],
+                       double eps, int64_t count, double *restrict sums)
+{
+    double of_factor = factors[0], to_factor = factors[1];
+    for (int64_t i = 0; i < count; i++) {
+        double p = of[i] * of_factor + eps, q = to[i] * to_factor + eps;
+        of[i] = p * logarithm(p / q);
+    }
+    add_lanes(of, count, sums);
+}
+
+static void apart(const float *restrict a, const float *restrict b, float factor, int64_t count,
+                  float *restrict out)
+{
+    for (int64_t i = 0; i < count; i++)
+        out[i] = __builtin_fabsf(b[i] - a[i]) * factor + 0.0f;
+}
+
+static void choose(const float *restrict values, float least, const float *restrict a,
+                   const float *restrict b, int64_t count, float *restrict out)
+{
+    for (int64_t i = 0; i < count; i++)
+        out[i] = values[i] >= least ? b[i] : a[i];
+}
+
 static void fill(struct ig_masks_ops *ops)
 {
     *ops = (struct ig_masks_ops){.magnitudes = magnitudes,
@@ -376,5 +495,10 @@ static void fill(struct ig_masks_ops *ops)
                                  .shares = shares,
                                  .average = average,
                                  .boost = boost,
-                                 .approach = approach};
+                                 .approach = approach,
+                                 .value_keys = value_keys,
+                                 .exponentials = exponentials,
+                                 .divergence = divergence,
+                                 .apart = apart,
+                                 .choose = choose};
 }
