@@ -76,10 +76,13 @@ void merge__cut_above(const struct ig_masks_ops *masks, const struct merge_cut *
         memset(keep, 0, (size_t)count * sizeof *keep);
         return;
     }
-    masks->above(keys, count, cut->least, keep);
-    if (!cut->split || masks->equal(keys, count, cut->tie) == 0) return;
+    int64_t here = cut->split ? masks->equal(keys, count, cut->tie) : 0, before = *ties;
+    *ties += here;
+    bool all = here > 0 && *ties <= cut->ties_above; /* the block's are all above */
+    masks->above(keys, count, all ? cut->tie : cut->least, keep);
+    if (here == 0 || all || before >= cut->ties_above) return;
     for (int64_t i = 0; i < count; i++) {
         if (keys[i] != cut->tie) continue;
-        if ((*ties)++ < cut->ties_above) keep[i] = UINT32_MAX;
+        if (before++ < cut->ties_above) keep[i] = UINT32_MAX;
     }
 }

@@ -28,6 +28,25 @@ static void sizes_16(const float *row, const uint32_t *keep, int64_t count, doub
     }
 }
 
+/* One pass: what is between stays in registers. */
+static void variance_16(const float *const *rows, int n, int64_t count, float *scratch, float *out)
+{
+    const __m512 models = _mm512_set1_ps((float)n);
+    (void)scratch;
+    for (int64_t i = 0; i < count; i += LANES) {
+        __mmask16 m = count - i < LANES ? (__mmask16)((1u << (count - i)) - 1) : 0xFFFF;
+        __m512 mean = _mm512_setzero_ps(), sum = _mm512_setzero_ps();
+        for (int r = 0; r < n; r++)
+            mean = _mm512_add_ps(mean, _mm512_maskz_loadu_ps(m, rows[r] + i));
+        mean = _mm512_div_ps(mean, models);
+        for (int r = 0; r < n; r++) {
+            __m512 apart = _mm512_sub_ps(_mm512_maskz_loadu_ps(m, rows[r] + i), mean);
+            sum = _mm512_add_ps(sum, _mm512_mul_ps(apart, apart));
+        }
+        _mm512_mask_storeu_ps(out + i, m, _mm512_div_ps(sum, models));
+    }
+}
+
 /* Both tables by gather. */
 static int64_t judge_16(const uint32_t *number, const uint16_t *bucket, const uint32_t *least,
                         const uint32_t *most, int64_t count, uint32_t *keep, uint32_t *list)
@@ -79,6 +98,7 @@ void ig_masks_avx512(struct ig_masks_ops *ops)
 {
     fill(ops);
     ops->sizes = sizes_16;
+    ops->variance = variance_16;
     ops->judge = judge_16;
     ops->pack = pack_16;
     ops->unpack = unpack_16;
