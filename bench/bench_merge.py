@@ -1,12 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Time of `ingot merge` beside `cat` of its inputs and `cp` of its output, page cache warm, medians.
+"""Time of `ingot merge` beside `cat` of its inputs and `cp` of its output, medians.
 
     bench/bench_merge.py --build build --scratch DIR [--models 3] [--runs 5] [--method ties,linear | all]
+    bench/bench_merge.py --scratch DIR --family 30b-a3b --layers 2 --method yoyo_fusion
+    bench/bench_merge.py --scratch DIR --family 30b-a3b --layers 6 --method yoyo_fusion --cold
 
-Makes the models (Qwen3-0.6B's shapes, random weights) in DIR unless they are there. The rounds are interleaved, so
-that a busy machine slows all of them down alike; "cpu" is processor time, which hardly depends on what else runs.
-"allowed": two reads of the inputs and one copy of the output. Prints one line of JSON for each method.
+Makes the models (Qwen3-0.6B's names and shapes, random weights; --family: make_models.c) in DIR unless they are
+there; give each family a DIR of its own. A model of 30b-a3b has 1.25 GB of embeddings and head, and 1.25 GB a layer
+of 128 experts: 3.7 GB with 2 layers, 8.7 GB with 6. What is to be timed warm must fit the page cache, the inputs and
+the output twice: three models of 2 layers want 19 GB.
+
+The rounds are interleaved, so that a busy machine slows all of them down alike; "cpu" is processor time, which
+hardly depends on what else runs. "allowed": warm, two reads of the inputs and one copy of the output; cold (--cold:
+before each step the page cache drops the files), one read and one copy, the copy with sync. "of_allowed" is the merge's time over that, by the clock and by processor time. One line of JSON for
+each method.
 """
 import argparse
 import json
@@ -27,6 +35,14 @@ METHODS = {
     "ram": ("", True), "ramplus_tl": ("", True), "nearswap": ("t: 0.001", True), "arcee_fusion": ("", True),
 }
 PAIR = ("slerp", "nearswap", "arcee_fusion")  # a base and one model
+
+
+def forget(paths):
+    """The page cache drops these files."""
+    os.sync()
+    for path in paths:
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def timed(command):
@@ -53,35 +69,54 @@ def main():
     parser.add_argument("--method", default="yoyo_fusion", help="a list, or all")
     parser.add_argument("--parameters", help="instead of the method's own here")
     parser.add_argument("--threads", default="0")
+    parser.add_argument("--family", default="0.6b", help="of make_models: 0.6b, 1.7b, 30b-a3b, names")
+    parser.add_argument("--layers", help="fewer than the family's")
+    parser.add_argument("--experts", help="fewer than the family's; with --layers")
+    parser.add_argument("--cold", action="store_true")
     args = parser.parse_args()
     scratch, build = pathlib.Path(args.scratch), pathlib.Path(args.build)
     scratch.mkdir(parents=True, exist_ok=True)
     models = [scratch / f"m{i}" for i in range(args.models)]
     if not all(m.exists() for m in models):
-        subprocess.run([build / "bench/make_models", scratch, str(args.models)], check=True)
+        fewer = [n for n in (args.layers, args.experts) if n]
+        subprocess.run([build / "bench/make_models", scratch, str(args.models), args.family, *fewer], check=True)
     out, copy = scratch / "out", scratch / "copy"
     for method in METHODS if args.method == "all" else args.method.split(","):
         recipe = scratch / "recipe.yaml"
         text, used = recipe_of(method, models, args.parameters)
         recipe.write_text(text)
-        shards = " ".join(str(s) for m in used for s in sorted(m.glob("*.safetensors")))
+        files = [s for m in used for s in sorted(m.glob("*.safetensors"))]
+        shards = " ".join(str(s) for s in files)
         rows, peak = {"cat": [], "cp": [], "merge": []}, 0
-        for _ in range(args.runs + 1):  # the first warms the page cache and is not counted
+        for _ in range(args.runs + (not args.cold)):  # the first warms the page cache and is not counted
             shutil.rmtree(out, ignore_errors=True)
             shutil.rmtree(copy, ignore_errors=True)
+            if args.cold:
+                forget(files)
             rows["cat"].append(timed(f"cat {shards} > /dev/null")[:2])
+            if args.cold:
+                forget(files)
             seconds, cpu, text = timed([build / "bench/bench_merge", recipe, out, args.threads])
             rows["merge"].append((seconds, cpu))
             peak = max(peak, json.loads(text)["peak_bytes"])
             copy.mkdir()
-            rows["cp"].append(timed(f"cp {out}/*.safetensors {copy}/")[:2])
-        wall = {k: statistics.median(x[0] for x in v[1:]) for k, v in rows.items()}
-        cpu = {k: statistics.median(x[1] for x in v[1:]) for k, v in rows.items()}
-        read = sum(s.stat().st_size for m in used for s in m.glob("*.safetensors"))
+            forget(out.glob("*.safetensors"))
+            if not args.cold:  # the merge leaves its output on the disk only
+                timed(f"cat {out}/*.safetensors > /dev/null")
+            rows["cp"].append(timed(f"cp {out}/*.safetensors {copy}/" + (f" && sync {copy}/*" if args.cold else ""))[:2])
+        if not args.cold:
+            rows = {k: v[1:] for k, v in rows.items()}
+        wall, cpu = ({k: statistics.median(x[i] for x in v) for k, v in rows.items()} for i in range(2))
+        allowed, of = [], []
+        for took in (wall, cpu):
+            allowed.append((1 if args.cold else 2) * took["cat"] + took["cp"])
+            of.append(round(took["merge"] / allowed[-1], 2))
+        read = sum(s.stat().st_size for s in files)
         shutil.rmtree(out)
         shutil.rmtree(copy)
-        print(json.dumps({"case": f"merge {method} K={len(used)}", **{k: round(v, 3) for k, v in wall.items()},
-                          "allowed": round(2 * wall["cat"] + wall["cp"], 3), "cpu": {k: round(v, 2) for k, v in cpu.items()},
+        print(json.dumps({"case": f"merge {method} K={len(used)} {args.family}" + " cold" * args.cold,
+                          **{k: round(v, 3) for k, v in wall.items()}, "allowed": round(allowed[0], 3),
+                          "of_allowed": {"clock": of[0], "cpu": of[1]}, "cpu": {k: round(v, 2) for k, v in cpu.items()},
                           "input_GB/s": round(read / 1e9 / wall["merge"], 2), "peak_MB": round(peak / 1e6, 1)}), flush=True)
 
 
