@@ -138,6 +138,7 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
     cli_interrupt_start(command->name);
     cli_bad_page_arm(command->name, asks_for_json(argc, argv));
     bool first = ig_dist_rank(ranks) == 0;
+    if (ranks) cli_interrupt_wait(CLI_WAITS); /* nobody asks while ranks wait for each other */
     if (ok && (first || is_shared(command)))
         ok = command->run(args, cli_watch(common->quiet || !first), &err);
     cli_watch_clear();

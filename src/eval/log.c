@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TITLE         "ingot eval log 1"
@@ -219,6 +220,19 @@ bool eval__log_gather(struct ig_eval_log *log, struct ig_err *err)
     return load(log, err);
 }
 
+/* The run that is gone on with may still be dying: two seconds are waited for it. */
+#define LOCK_TRIES   20
+#define LOCK_WAIT_NS 100000000
+
+static int lock(int fd)
+{
+    for (int i = 1; flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (errno != EWOULDBLOCK || i == LOCK_TRIES) return -1;
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_WAIT_NS}, NULL);
+    }
+    return 0;
+}
+
 bool eval__log_open(const char *folder, int rank, struct ig_eval_log **out, struct ig_err *err)
 {
     struct ig_eval_log *log = calloc(1, sizeof *log);
@@ -231,7 +245,7 @@ bool eval__log_open(const char *folder, int rank, struct ig_eval_log **out, stru
         log->fd = open(log->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | fresh, 0666);
         ok = log->fd >= 0 || ig_err_errno(err, errno, "cannot open '%s'", log->path);
     }
-    if (ok && flock(log->fd, LOCK_EX | LOCK_NB) != 0)
+    if (ok && lock(log->fd) != 0)
         ok = errno == EWOULDBLOCK
                  ? ig_err_set(err, IG_ERR_IO,
                               "another process is writing '%s': wait for it, or give this run "

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define JOURNAL_TITLE     "ingot journal 1 "
@@ -26,14 +27,28 @@
 #define JOURNAL_BYTES_MAX ((size_t)1 << 30)
 #define CHECK_DIGITS      16
 
+/* A run that is gone on with may still be dying, on a mpirun's SIGTERM say. */
+#define LOCK_TRIES   20
+#define LOCK_WAIT_NS 100000000
+
+static int lock(int fd, bool patient)
+{
+    for (int i = 1; flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (errno != EWOULDBLOCK || !patient || i == LOCK_TRIES) return -1;
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_WAIT_NS}, NULL);
+    }
+    return 0;
+}
+
 /* The lock is on the folder itself: it holds while the journal is removed and the folder renamed.
  */
-static bool lock_folder(struct store_journal *journal, const char *dir, struct ig_err *err)
+static bool lock_folder(struct store_journal *journal, const char *dir, bool patient,
+                        struct ig_err *err)
 {
     struct stat locked, named;
     journal->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (journal->dir_fd < 0) return ig_err_errno(err, errno, "cannot open folder '%s'", dir);
-    if (flock(journal->dir_fd, LOCK_EX | LOCK_NB) != 0 || fstat(journal->dir_fd, &locked) != 0 ||
+    if (lock(journal->dir_fd, patient) != 0 || fstat(journal->dir_fd, &locked) != 0 ||
         stat(dir, &named) != 0 || locked.st_dev != named.st_dev || locked.st_ino != named.st_ino)
         return ig_err_set(err, IG_ERR_IO, "another process is writing '%s'", dir);
     return true;
@@ -50,10 +65,11 @@ bool store__journal_name(struct store_journal *journal, const char *dir, int ran
            ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", dir);
 }
 
-bool store__journal_open(struct store_journal *journal, const char *dir, bool occupied,
-                         bool *exists, struct ig_err *err)
+bool store__journal_open(struct store_journal *journal, const char *dir, bool patient,
+                         bool occupied, bool *exists, struct ig_err *err)
 {
-    if (!store__journal_name(journal, dir, 0, err) || !lock_folder(journal, dir, err)) return false;
+    if (!store__journal_name(journal, dir, 0, err) || !lock_folder(journal, dir, patient, err))
+        return false;
     *exists = ig_path_exists(journal->path);
     if (!ig_path_exists(journal->aside)) return true;
     if (*exists || !occupied) return store__journal_forget(journal, err);

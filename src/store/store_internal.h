@@ -102,10 +102,11 @@ typedef bool store__journal_each(void *user, struct ig_slice name, struct ig_dig
 /* Says where the journal of the folder dir is; of rank 1 and on: its own, ingot.journal.RANK. */
 IG_MUST_CHECK bool store__journal_name(struct store_journal *journal, const char *dir, int rank,
                                        struct ig_err *err);
-/* Locks the folder, tells whether it has a journal. One that was set aside by a run that was killed
- * before the folder was renamed comes back, if the folder is `occupied`; else it is stale and goes.
+/* Locks the folder (patient: waits two seconds for it), tells whether it has a journal. One that
+ * was set aside by a run that was killed before the folder was renamed comes back, if the folder is
+ * `occupied`; else it is stale and goes.
  */
-IG_MUST_CHECK bool store__journal_open(struct store_journal *journal, const char *dir,
+IG_MUST_CHECK bool store__journal_open(struct store_journal *journal, const char *dir, bool patient,
                                        bool occupied, bool *exists, struct ig_err *err);
 /* Moves it out of the folder, which is whole. It stays until it is forgotten, so that a kill at any
  * moment leaves either a folder that can be gone on with or a whole one that is known to be. */

@@ -135,7 +135,8 @@ static bool take_folder(struct ig_writer *w, struct ig_err *err)
     bool journaled = false, same_plan = false, occupied = false;
     if (!ig_dir_make(w->partial, err)) return false;
     if (!ig_dir_list(w->partial, is_not_journal, &occupied, err)) return false;
-    if (!store__journal_open(&w->journal, w->partial, occupied, &journaled, err)) return false;
+    if (!store__journal_open(&w->journal, w->partial, w->plan.resume, occupied, &journaled, err))
+        return false;
     if (!journaled && occupied && !w->plan.force)
         return ig_err_set(err, IG_ERR_USAGE,
                           "'%s' is in the way and no interrupted run: remove it, or use --force",
