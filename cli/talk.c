@@ -18,7 +18,12 @@ const char *const talk_ropes[] = {"as-config", "as-mlx-lm", NULL};
 uint64_t talk_peak_bytes(void)
 {
     struct rusage use;
-    return getrusage(RUSAGE_SELF, &use) == 0 ? (uint64_t)use.ru_maxrss * 1024 : 0;
+#if defined(__APPLE__)
+    const uint64_t unit = 1;
+#else
+    const uint64_t unit = 1024;
+#endif
+    return getrusage(RUSAGE_SELF, &use) == 0 ? (uint64_t)use.ru_maxrss * unit : 0;
 }
 
 static bool read_stops(const char *stop, struct talk *talk, struct ig_err *err)

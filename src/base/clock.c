@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/port.h"
+
 double ig_clock_seconds(void)
 {
     struct timespec t;
@@ -14,5 +16,5 @@ double ig_clock_seconds(void)
 uint64_t ig_peak_bytes(void)
 {
     struct rusage use;
-    return getrusage(RUSAGE_SELF, &use) == 0 ? (uint64_t)use.ru_maxrss * 1024 : 0;
+    return getrusage(RUSAGE_SELF, &use) == 0 ? (uint64_t)use.ru_maxrss * PORT_RSS_UNIT : 0;
 }

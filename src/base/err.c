@@ -29,8 +29,12 @@ bool ig_err_errno(struct ig_err *err, int error_number, const char *format, ...)
     put(err, error_number == ENOMEM ? IG_ERR_NOMEM : IG_ERR_IO, format, args);
     va_end(args);
     char reason[128] = "";
+#if defined(__GLIBC__)
+    const char *text = strerror_r(error_number, reason, sizeof reason); /* may not use reason */
+#else
     const char *text =
-        strerror_r(error_number, reason, sizeof reason); /* GNU: may not use reason */
+        strerror_r(error_number, reason, sizeof reason) == 0 ? reason : "unknown error";
+#endif
     size_t len = strlen(err->text);
     snprintf(err->text + len, sizeof err->text - len, ": %s", text);
     return false;

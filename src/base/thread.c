@@ -36,6 +36,8 @@ static void relax(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb"); /* as long as x86's pause; yield is over at once */
 #else
     atomic_signal_fence(memory_order_seq_cst);
 #endif
@@ -43,8 +45,10 @@ static void relax(void)
 
 int ig_core_count(void)
 {
+#if defined(__linux__)
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (int)n : 1;
 }

@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/port.h"
+
 #define READ_BYTES     ((size_t)1 << 20)
 #define LOCK_POLL      0.1
 #define LOCK_WARNS     20                  /* polls until the wait is told */

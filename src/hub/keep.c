@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/port.h"
+
 #define NOTE_BYTES_MAX 512
 #define TREE_VERSION   1
 

@@ -113,7 +113,9 @@ bool serve__engine_submit(struct serve_engine *engine, struct serve_job *job,
     bool ok = false;
     pthread_condattr_t clock;
     pthread_condattr_init(&clock);
+#if !defined(__APPLE__)
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+#endif
     pthread_mutex_lock(&e->lock);
     if (e->stopping) {
         serve__refuse(error, 503, NULL, "the server is shutting down");
@@ -137,9 +139,17 @@ bool serve__engine_submit(struct serve_engine *engine, struct serve_job *job,
 
 static void wait_for(struct serve_engine *e, struct serve_job *job, double until)
 {
+#if defined(__APPLE__) /* its conditions know no monotonic clock, but how long is left */
+    until -= ig_clock_seconds();
+    if (until < 0) until = 0;
+#endif
     struct timespec t = {.tv_sec = (time_t)until};
     t.tv_nsec = (long)((until - (double)t.tv_sec) * 1e9);
+#if defined(__APPLE__)
+    pthread_cond_timedwait_relative_np(&job->changed, &e->lock, &t);
+#else
     pthread_cond_timedwait(&job->changed, &e->lock, &t);
+#endif
 }
 
 void serve__engine_take(struct serve_engine *engine, struct serve_job *job, size_t have,

@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/port.h"
+
 #define HEADER_BYTES  32768 /* a connection's memory: request line, header, pieces of the body */
 #define WAIT_SECONDS  0.25  /* between looks at whether the client is still there */
 #define SIGN_SECONDS  10.0  /* of silence, then a comment goes out, so that nobody hangs up */

@@ -14,7 +14,7 @@ static void make_id(struct serve_reply *reply)
     unsigned char bytes[12];
     size_t at = (size_t)snprintf(reply->id, sizeof reply->id, "%s-",
                                  reply->request.chat ? "chatcmpl" : "cmpl");
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) memset(bytes, 0, sizeof bytes);
+    if (getentropy(bytes, sizeof bytes) != 0) memset(bytes, 0, sizeof bytes);
     for (size_t i = 0; i < sizeof bytes; i++)
         at += (size_t)snprintf(reply->id + at, sizeof reply->id - at, "%02x", bytes[i]);
     reply->created = (int64_t)time(NULL);

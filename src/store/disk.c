@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * disk — see disk.h. Linux.
+ * disk — see disk.h. Linux; on macOS less: no room is reserved, and all is written by fsync.
  *
  * Why a window: a copy of gigabytes through the page cache leaves them all to be written at the
  * end, and takes a fresh page for each 4 KiB of them, which costs more than the copy where memory
@@ -18,18 +18,24 @@
 
 int store__disk_reserve(int fd, uint64_t bytes)
 {
+#if defined(__linux__)
     /* Not posix_fallocate: where the file system cannot reserve, glibc would write every block. */
     int failed;
     do
         failed = fallocate(fd, 0, 0, (off_t)bytes) == 0 ? 0 : errno;
     while (failed == EINTR);
     if (failed != EOPNOTSUPP && failed != ENOSYS) return failed;
+#endif
     return ftruncate(fd, (off_t)bytes) == 0 ? 0 : errno;
 }
 
 int store__disk_exchange(const char *a, const char *b)
 {
+#if defined(__APPLE__)
+    return renamex_np(a, b, RENAME_SWAP) == 0 ? 0 : errno;
+#else
     return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0 ? 0 : errno;
+#endif
 }
 
 void store__window_init(struct store_window *window)
@@ -43,6 +49,7 @@ void store__window_release(struct store_window *window)
     pthread_mutex_destroy(&window->lock);
 }
 
+#if defined(__linux__)
 /* Some file systems know nothing of ranges; then all is left to fsync. */
 static bool is_unknown_call(int error)
 {
@@ -68,3 +75,10 @@ int store__window_push(struct store_window *window, int fd, uint64_t offset, siz
     posix_fadvise(old.fd, (off_t)old.offset, (off_t)old.bytes, POSIX_FADV_DONTNEED);
     return 0;
 }
+#else
+int store__window_push(struct store_window *window, int fd, uint64_t offset, size_t bytes)
+{
+    (void)window, (void)fd, (void)offset, (void)bytes;
+    return 0; /* all is left to fsync */
+}
+#endif

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/port.h"
+
 #define WARNINGS_MAX 4
 
 struct store_file {
