@@ -20,7 +20,6 @@
 #define R       IG_NARROW_ROWS
 #define N       IG_NARROW_FEATURES
 #define PANEL   16
-#define AHEAD   2048   /* bytes that a matvec fetches before they are used */
 #define STRETCH 64     /* groups whose scales are converted at a time */
 #define TINY    1e-30F /* as in ref */
 
@@ -226,7 +225,7 @@ static void pack_x(enum ig_narrow kind, int group, const float *x, int64_t cols,
             if (r < rows)
                 scales[at] = quantize(x + r * cols + g * group, group, (int8_t *)row, &sum);
             sums[at] = scales[at] * (float)sum;
-            starts[at] = HALF * sum;
+            starts[at] = (int32_t)((uint32_t)HALF * (uint32_t)sum); /* of broken numbers, too */
             for (int i = 0; i < group / 4; i++) {
                 uint32_t four = (uint32_t)row[i];
                 four = (four & 0x00FF00FF) << 8 | (four >> 8 & 0x00FF00FF);
@@ -369,7 +368,7 @@ INLINE __m256 block_dot(const struct reader *s, const struct coding q, const uin
                         const int8_t *x, const float *scales, __m256i owner, __m256 sum)
 {
     __m256i codes[2];
-    _mm_prefetch((const void *)(p + AHEAD), _MM_HINT_T0);
+    fetch_ahead(p, 64);
     codes_at(s, q, p, codes);
     __m256 four = _mm256_castps128_ps256(_mm_loadu_ps(scales));
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot_64(q.bits, codes, x)),

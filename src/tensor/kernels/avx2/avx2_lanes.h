@@ -13,6 +13,15 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* What a matvec will need is fetched this far ahead: hardware stops at pages, and sees 8 KB too
+ * late. */
+#define AHEAD 8192
+INLINE void fetch_ahead(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const void *)(p + AHEAD + i), _MM_HINT_T0);
+}
+
 INLINE __m256 bf16_words(__m128i words)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));

@@ -142,6 +142,7 @@ INLINE __m256 span_dot(enum kind kind, const uint8_t *p, const float *x, int64_t
     __m256 sum = _mm256_setzero_ps();
     int64_t c = 0;
     for (; c + block <= cols; c += block, p += bytes) {
+        fetch_ahead(p, (size_t)bytes);
         __m256 four = _mm256_castps128_ps256(_mm_loadu_ps(scales + (c >> shift)));
         __m256 scale = _mm256_permutevar8x32_ps(four, owner);
         sum = _mm256_fmadd_ps(block_dot(kind, p, x + c, t), scale, sum);
@@ -206,6 +207,7 @@ static void matvec_fp8(const struct ig_matrix *w, const float *x, int64_t first,
                 load_scales(w, ((first + i) * w->cols + c) / 32, cols / 32, scales);
             }
             __m256 dot = _mm256_setzero_ps();
+            fetch_ahead(p + c, 32);
             UNROLL
             for (int j = 0; j < 32; j += 8) {
                 __m128i words = _mm_cvtepi8_epi16(_mm_loadl_epi64((const void *)(p + c + j)));
@@ -227,11 +229,13 @@ INLINE void matvec_plain(enum ig_dtype dtype, const struct ig_matrix *w, const f
         for (int j = 0; j < 4; j++)
             sum[j] = _mm256_setzero_ps();
         int64_t c = 0;
-        for (; c + 32 <= w->cols; c += 32)
+        for (; c + 32 <= w->cols; c += 32) {
+            fetch_ahead(p + (size_t)c * size, 32 * size);
             UNROLL
-        for (int j = 0; j < 4; j++)
-            sum[j] = _mm256_fmadd_ps(plain_load(dtype, p + (size_t)(c + 8 * j) * size, 8),
-                                     _mm256_loadu_ps(x + c + 8 * j), sum[j]);
+            for (int j = 0; j < 4; j++)
+                sum[j] = _mm256_fmadd_ps(plain_load(dtype, p + (size_t)(c + 8 * j) * size, 8),
+                                         _mm256_loadu_ps(x + c + 8 * j), sum[j]);
+        }
         for (; c < w->cols; c += 8)
             sum[0] = _mm256_fmadd_ps(plain_load(dtype, p + (size_t)c * size, w->cols - c),
                                      _mm256_loadu_ps(x + c), sum[0]);

@@ -13,6 +13,15 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* What a matvec will need is fetched this far ahead: hardware stops at pages, and sees 8 KB too
+ * late. */
+#define AHEAD 8192
+INLINE void fetch_ahead(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const void *)(p + AHEAD + i), _MM_HINT_T0);
+}
+
 /* e4m3 in the low bytes of 16 words, sign-extended: as f16 they are 2^-8 of their value. */
 INLINE __m512 e4m3_words(__m256i words)
 {

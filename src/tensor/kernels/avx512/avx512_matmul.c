@@ -142,8 +142,10 @@ INLINE float row_dot(enum kind kind, const struct ig_matrix *w, const float *x, 
             biased = _mm512_fmadd_ps(b, _mm512_loadu_ps(sums + g), biased);
         }
         int64_t end = (g + 16) * w->group < whole ? (g + 16) * w->group : whole;
-        for (; c < end; c += 128, p += bytes)
+        for (; c < end; c += 128, p += bytes) {
+            fetch_ahead(p, (size_t)bytes);
             sum = pair_dot(kind, p, x + c, &owner, scales, sum);
+        }
     }
     if (c < cols) { /* x is zero behind its end, whatever code 0 means */
         uint8_t last[128] = {0};
@@ -170,6 +172,7 @@ static void matvec_fp8(const struct ig_matrix *w, const float *x, int64_t first,
         for (int64_t g = 0; g < groups; g++, p += 32) {
             if (g % 16 == 0)
                 scales = load_scales(w, (first + i) * groups + g, lanes_of(groups - g));
+            fetch_ahead(p, 32);
             __m256i a = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)p));
             __m256i b = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + 16)));
             __m512 dot = _mm512_mul_ps(e4m3_words(a), _mm512_loadu_ps(x + 32 * g));
@@ -189,18 +192,20 @@ static enum ig_dtype plain_dtype(const struct ig_matrix *w)
 INLINE void matvec_plain(enum ig_dtype dtype, const struct ig_matrix *w, const float *x,
                          int64_t first, int64_t count, float *y)
 {
-    size_t row_bytes = ig_matmul_row_bytes(w);
+    const size_t row_bytes = ig_matmul_row_bytes(w), size = dtype == IG_F32 ? 4 : 2;
     for (int64_t i = 0; i < count; i++) {
         const uint8_t *p = (const uint8_t *)w->data + (size_t)(first + i) * row_bytes;
         __m512 sum[4];
         for (int j = 0; j < 4; j++)
             sum[j] = _mm512_setzero_ps();
         int64_t c = 0;
-        for (; c + 64 <= w->cols; c += 64)
+        for (; c + 64 <= w->cols; c += 64) {
+            fetch_ahead(p + (size_t)c * size, 64 * size);
             UNROLL
-        for (int j = 0; j < 4; j++)
-            sum[j] = _mm512_fmadd_ps(plain_load(dtype, p, c + 16 * j, 0xFFFF),
-                                     _mm512_loadu_ps(x + c + 16 * j), sum[j]);
+            for (int j = 0; j < 4; j++)
+                sum[j] = _mm512_fmadd_ps(plain_load(dtype, p, c + 16 * j, 0xFFFF),
+                                         _mm512_loadu_ps(x + c + 16 * j), sum[j]);
+        }
         for (; c < w->cols; c += 16) {
             __mmask16 m = lanes_of(w->cols - c);
             sum[0] = _mm512_fmadd_ps(plain_load(dtype, p, c, m), _mm512_loadu_ps(x + c), sum[0]);

@@ -15,7 +15,6 @@
 #define R         IG_NARROW_ROWS
 #define N         IG_NARROW_FEATURES
 #define PANEL     32
-#define AHEAD     2048   /* bytes that a matvec fetches before they are used */
 #define TINY      1e-30F /* as in ref */
 #define WITH_BF16 __attribute__((target("avx512bf16")))
 
@@ -502,7 +501,7 @@ INLINE float row_dot(const struct ig_matrix *w, const struct spreader *s, const 
         biased = _mm512_fmadd_ps(bias, _mm512_loadu_ps(x_sums + g), biased);
         int64_t end = (g + 16) * w->group < w->cols ? (g + 16) * w->group : w->cols;
         for (; c < end; c += 64, p += bits * 8) {
-            _mm_prefetch((const void *)(p + AHEAD), _MM_HINT_T0);
+            fetch_ahead(p, 64);
             __m512i codes = codes_at(s, bits, p);
             __m512i dot =
                 _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, _mm512_loadu_si512(x + c));
