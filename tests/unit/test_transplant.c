@@ -171,6 +171,9 @@ static void tokens_are_the_same_when_their_text_is(void **state)
         assert_int_equal(transplant__same_byte(&model, donor.keys[6], model.rows), 0);
         assert_int_equal(transplant__same_byte(&donor, model.keys[0], donor.rows), 6);
         assert_int_equal(transplant__same(&model, donor.keys[7], 7), -1); /* it has no row 7 */
+        struct ig_slice literal = {"t<end>", 6};                          /* of a special token */
+        assert_int_equal(transplant__same(&model, literal, model.rows),
+                         spelling == SPELLING_TEXT ? 6 : -1);
         transplant__spelled_release(&model);
         transplant__spelled_release(&donor);
         ig_arena_release(&arena);

@@ -20,11 +20,13 @@ static bool allows(int allowed, bool head)
     return allowed == ALLOW_YES || allowed == (head ? ALLOW_HEAD : ALLOW_EMBED);
 }
 
-static int32_t find_same(const struct graft *g, struct ig_slice key, bool *exact)
+static int32_t find_same(const struct graft *g, struct ig_slice key, struct ig_slice literal,
+                         bool *exact)
 {
     const struct transplant *t = g->t;
     int64_t rows = g->own->shape[0];
     int32_t id = transplant__same(&t->model, key, rows);
+    if (id < 0 && literal.len) id = transplant__same(&t->model, literal, rows);
     *exact = id >= 0;
     if (id < 0 && allows(t->ask->byte, g->head)) id = transplant__same_byte(&t->model, key, rows);
     if (id < 0 && allows(t->ask->prefix, g->head))
@@ -32,11 +34,12 @@ static int32_t find_same(const struct graft *g, struct ig_slice key, bool *exact
     return id;
 }
 
-static bool place_token(struct graft *g, int32_t id, struct ig_slice key, int64_t donor_rows,
-                        bool plain)
+/* at: in the donor's vocabulary. */
+static bool place_token(struct graft *g, int32_t id, int32_t at, int64_t donor_rows, bool plain)
 {
     bool exact;
-    int32_t own = find_same(g, key, &exact);
+    struct ig_slice key = g->t->donor.keys[at], literal = g->t->donor.literals[at];
+    int32_t own = find_same(g, key, literal, &exact);
     g->source[id] = own;
     if (own >= 0) {
         if (exact && id < donor_rows) {
@@ -48,7 +51,7 @@ static bool place_token(struct graft *g, int32_t id, struct ig_slice key, int64_
     if (plain || id >= donor_rows) return false;
     g->source[id] = SOURCE_FRESH - (int32_t)g->fresh_count;
     g->fresh[g->fresh_count].id = id;
-    g->fresh[g->fresh_count++].key = key;
+    g->fresh[g->fresh_count++].key = literal.len ? literal : key;
     return true;
 }
 
@@ -70,8 +73,7 @@ static bool place_tokens(struct graft *g, bool plain, struct ig_err *err)
     for (int64_t i = 0; ok && i < donor->vocab.count; i++)
         by_id[donor->vocab.ids[i]] = (int32_t)i;
     for (size_t id = 0; ok && id < rows; id++)
-        if (by_id[id] >= 0 &&
-            !place_token(g, (int32_t)id, donor->keys[by_id[id]], donor_rows, plain))
+        if (by_id[id] >= 0 && !place_token(g, (int32_t)id, by_id[id], donor_rows, plain))
             g->zeroed++;
     free(by_id);
     return ok;

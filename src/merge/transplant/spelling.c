@@ -4,7 +4,7 @@
  * Byte-level vocabularies write " é" as "ĠÃ©", those of SentencePiece as "▁é", with <0x0A> for a
  * newline. text: both become the bytes they stand for. mergekit: only the mark of a word's
  * beginning is unified, as mergekit 0.1.5's tokensurgeon does. Special tokens are the same when
- * they have the same role. */
+ * they have the same role; with text, else when they are written the same. */
 #include "merge/transplant/transplant.h"
 
 #include "base/file.h"
@@ -147,6 +147,13 @@ static bool add_roles(const char *folder, const char *name, struct ig_arena *are
     return true;
 }
 
+static bool make_special(struct spelled *s, int64_t i, const char *role, int spelling,
+                         struct ig_arena *arena)
+{
+    return make_key(arena, 's', ig_slice_of(role), s->keys + i) &&
+           (spelling != SPELLING_TEXT || make_key(arena, 't', s->vocab.tokens[i], s->literals + i));
+}
+
 /* ---- the whole ---- */
 
 static bool add_keys(struct spelled *s, int spelling, const struct ig_map *roles,
@@ -159,7 +166,7 @@ static bool add_keys(struct spelled *s, int spelling, const struct ig_map *roles
     for (int64_t i = 0; ok && i < v->count; i++) {
         const char *role = (const char *)(intptr_t)ig_map_get(roles, v->tokens[i], 0);
         if (role)
-            ok = make_key(arena, 's', ig_slice_of(role), s->keys + i) || ig_err_nomem(err);
+            ok = make_special(s, i, role, spelling, arena) || ig_err_nomem(err);
         else if (spelling == SPELLING_TEXT)
             ok = text_key(v, i, bytes, arena, s->keys + i, err);
         else
@@ -167,6 +174,9 @@ static bool add_keys(struct spelled *s, int spelling, const struct ig_map *roles
         ok = ok && ig_map_put(&s->by_key, s->keys[i], v->ids[i], err);
         if (v->ids[i] >= s->rows) s->rows = (int64_t)v->ids[i] + 1;
     }
+    for (int64_t i = 0; ok && i < v->count; i++)
+        if (s->literals[i].len && ig_map_get(&s->by_key, s->literals[i], -1) < 0)
+            ok = ig_map_put(&s->by_key, s->literals[i], v->ids[i], err);
     return ok;
 }
 
@@ -179,7 +189,8 @@ bool transplant__spell(const char *folder, int spelling, struct ig_arena *arena,
         return ig_err_set(err, IG_ERR_DATA, "transplant: '%s' has no tokenizer.json", folder);
     out->rows = out->vocab.count;
     out->keys = ig_arena_array(arena, (size_t)out->vocab.count, sizeof *out->keys);
-    bool ok = (out->keys || ig_err_nomem(err)) &&
+    out->literals = ig_arena_array(arena, (size_t)out->vocab.count, sizeof *out->literals);
+    bool ok = ((out->keys && out->literals) || ig_err_nomem(err)) &&
               add_roles(folder, "special_tokens_map.json", arena, &roles, err) &&
               add_roles(folder, "tokenizer_config.json", arena, &roles, err) &&
               add_keys(out, spelling, &roles, arena, err);

@@ -37,9 +37,10 @@ struct recipe_transplant {
  *     b  a byte's token that the vocabulary has as text too */
 struct spelled {
     struct vocab vocab;
-    struct ig_slice *keys; /* in the vocabulary's order */
-    struct ig_map by_key;  /* key -> id */
-    int64_t rows;          /* largest id + 1, at least the number of tokens */
+    struct ig_slice *keys;     /* in the vocabulary's order */
+    struct ig_slice *literals; /* of special tokens, when text is compared: as text; else empty */
+    struct ig_map by_key;      /* key -> id */
+    int64_t rows;              /* largest id + 1, at least the number of tokens */
 };
 IG_MUST_CHECK bool transplant__spell(const char *folder, int spelling, struct ig_arena *arena,
                                      struct spelled *out, struct ig_err *err);
