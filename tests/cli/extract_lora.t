@@ -56,3 +56,30 @@ One may look first, at a part, and choose the rank by what it keeps.
   [1]
   $ ls -d b*
   back
+
+What was made by a LoRA shows its rank, and is got back; quantised models are what they are when dequantised.
+
+  $ ingot extract-lora $m/base+full two --base $m/base -r 16 --include '*.2.self_attn.*_proj' --dtype float32 -q > log; ingot extract-lora $m/base+two back2 --base $m/base -r 30 -q --report | grep -v equal
+      rank     kept  relative effective for 90% for 99%  module
+        30  100.00%         0       0.0       0       0  model.layers.0.self_attn.k_proj
+        30  100.00%         0       0.0       0       0  model.layers.0.self_attn.o_proj
+        30  100.00%         0       0.0       0       0  model.layers.0.self_attn.q_proj
+        30  100.00%         0       0.0       0       0  model.layers.0.self_attn.v_proj
+        30  100.00%         0       0.0       0       0  model.layers.1.self_attn.k_proj
+        30  100.00%         0       0.0       0       0  model.layers.1.self_attn.o_proj
+        30  100.00%         0       0.0       0       0  model.layers.1.self_attn.q_proj
+        30  100.00%         0       0.0       0       0  model.layers.1.self_attn.v_proj
+        30  100.00%      0.14      15.4      13      16  model.layers.2.self_attn.k_proj
+        30  100.00%     0.155      15.2      13      16  model.layers.2.self_attn.o_proj
+        30  100.00%     0.149      15.3      13      16  model.layers.2.self_attn.q_proj
+        30  100.00%     0.132      15.3      13      16  model.layers.2.self_attn.v_proj
+        30  100.00%         0       0.0       0       0  model.layers.3.self_attn.k_proj
+        30  100.00%         0       0.0       0       0  model.layers.3.self_attn.o_proj
+        30  100.00%         0       0.0       0       0  model.layers.3.self_attn.q_proj
+        30  100.00%         0       0.0       0       0  model.layers.3.self_attn.v_proj
+  $ ingot quantize $m/anvil q4 -q --recipe qx86-hi > log; ingot extract-lora q4 loss --base $m/anvil -r 8 --include 'layers.1.mlp' -n --report -q
+      rank     kept  relative effective for 90% for 99%  module
+         8   14.33%    0.0204     121.9      93     122  model.layers.1.mlp.down_proj
+         8   15.02%      0.02     121.6      93     123  model.layers.1.mlp.gate_proj
+         8   15.33%    0.0201     121.3      92     122  model.layers.1.mlp.up_proj
+  3 modules of rank up to 8 keep 15.05% of the difference's energy; 0 tensors saved whole, 0 equal to the base; nothing written

@@ -68,6 +68,13 @@ static bool make_rows(struct ig_adapter *a, struct ig_err *err)
                           "'" IG_SLICE_FMT "' differs from the base's and has no place in an "
                           "adapter: it is left out",
                           IG_SLICE_ARG(row.module));
+        if (row.kind == IG_ADAPTER_SAVED && e->base && e->tuned->rank == 2 && e->base->rank == 2 &&
+            e->tuned->shape[0] != e->base->shape[0])
+            ig_watch_warn(a->watch,
+                          "'" IG_SLICE_FMT "' has %lld rows, %lld in the base: PEFT needs "
+                          "model.resize_token_embeddings(%lld) before it loads the adapter",
+                          IG_SLICE_ARG(row.module), (long long)e->tuned->shape[0],
+                          (long long)e->base->shape[0], (long long)e->tuned->shape[0]);
         a->rows[a->row_count++] = row;
     }
     return true;
