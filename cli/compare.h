@@ -25,9 +25,9 @@ void cli_published_print(const struct ig_published *published, bool markdown);
 void cli_published_json(const struct ig_published *published, struct ig_json_writer *w);
 /* "better", "cannot be told". */
 const char *cli_published_word(enum ig_verdict verdict);
-/* The best value of a task's column in the table of a row; of the means with task -1. NAN where
- * fewer than two have one. */
-double cli_published_best(const struct ig_published *published, const char *table, int task);
+/* The best value of each column of a table, then of the means; NAN where fewer than two rows have
+ * one. The caller's to free; NULL: out of memory. */
+double *cli_published_best(const struct ig_published *published, const char *table);
 /* The next row of the same table after `row`; -1 for the first of all. row_count: no more. */
 int cli_published_next(const struct ig_published *published, const char *table, int row);
 /* Whether row is the first of its table. */

@@ -4,6 +4,7 @@
 #include "compare.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 const char *cli_published_word(enum ig_verdict verdict)
 {
@@ -23,19 +24,22 @@ bool cli_published_leads(const struct ig_published *p, int row)
     return cli_published_next(p, p->rows[row].table, -1) == row;
 }
 
-double cli_published_best(const struct ig_published *p, const char *table, int task)
+double *cli_published_best(const struct ig_published *p, const char *table)
 {
-    double best = (double)NAN;
-    int values = 0;
-    for (int i = -1; (i = cli_published_next(p, table, i)) < p->row_count;) {
-        const struct ig_published_row *row = &p->rows[i];
-        double value = task < 0                    ? row->mean
-                       : row->values[task].present ? row->values[task].value
-                                                   : (double)NAN;
-        best = fmax(best, value); /* the one that is a number */
-        values += !isnan(value);
+    double *best = calloc((size_t)p->task_count + 1, sizeof *best);
+    for (int t = 0; best && t <= p->task_count; t++) {
+        int values = 0;
+        best[t] = (double)NAN;
+        for (int i = -1; (i = cli_published_next(p, table, i)) < p->row_count;) {
+            const struct ig_published_row *row = &p->rows[i];
+            bool mean = t == p->task_count;
+            if (mean ? isnan(row->mean) : !row->values[t].present) continue;
+            best[t] = fmax(best[t], mean ? row->mean : row->values[t].value);
+            values++;
+        }
+        if (values < 2) best[t] = (double)NAN;
     }
-    return values > 1 ? best : (double)NAN;
+    return best;
 }
 
 static void print_impossible(const struct ig_published *p, const char *table, bool markdown)
@@ -54,18 +58,19 @@ static void print_impossible(const struct ig_published *p, const char *table, bo
 static void print_values(const struct ig_published *p, const char *table, bool markdown)
 {
     struct cli_grid grid = {.columns = p->task_count + 2};
-    double mean = cli_published_best(p, table, -1);
+    double *bests = cli_published_best(p, table);
     bool marked = false;
+    grid.failed = !bests;
     cli_grid_put(&grid, "model");
     for (int t = 0; t < p->task_count; t++)
         cli_grid_put(&grid, "%s", p->tasks[t]);
     cli_grid_put(&grid, "mean");
-    for (int i = -1; (i = cli_published_next(p, table, i)) < p->row_count;) {
+    for (int i = -1; bests && (i = cli_published_next(p, table, i)) < p->row_count;) {
         const struct ig_published_row *row = &p->rows[i];
         cli_grid_put(&grid, "%s", row->model);
         for (int t = 0; t < p->task_count; t++) {
             const struct ig_published_value *v = &row->values[t];
-            bool best = v->value == cli_published_best(p, table, t);
+            bool best = v->value == bests[t];
             marked = marked || (v->present && best);
             if (v->present)
                 cli_grid_put(&grid, "%.*f%s%s", v->digits, v->value, v->impossible ? "?" : "",
@@ -74,9 +79,10 @@ static void print_values(const struct ig_published *p, const char *table, bool m
                 cli_grid_put(&grid, "-");
         }
         cli_grid_put(&grid, isnan(row->mean) ? "-" : "%.4f%s", row->mean,
-                     row->mean == mean ? "*" : "");
+                     row->mean == bests[p->task_count] ? "*" : "");
     }
     cli_grid_print(&grid, markdown);
+    free(bests);
     print_impossible(p, table, markdown);
     if (marked)
         printf(markdown ? "\nBold: best of its column, which is no test.\n"

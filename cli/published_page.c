@@ -18,27 +18,29 @@ static void put_values(struct page *page, const char *table)
 {
     const struct ig_published *p = page->p;
     struct cli_cells *c = &page->cells;
-    double mean = cli_published_best(p, table, -1);
+    double *bests = cli_published_best(p, table);
+    c->failed = c->failed || !bests;
     cli_cells_put(c, IG_REPORT_PLAIN, false, "model");
     for (int t = 0; t < p->task_count; t++)
         cli_cells_put(c, IG_REPORT_PLAIN, true, p->tasks[t]);
     cli_cells_put(c, IG_REPORT_PLAIN, true, "mean");
-    for (int i = -1; (i = cli_published_next(p, table, i)) < p->row_count;) {
+    for (int i = -1; bests && (i = cli_published_next(p, table, i)) < p->row_count;) {
         const struct ig_published_row *row = &p->rows[i];
         cli_cells_put(c, IG_REPORT_PLAIN, false, row->model);
         for (int t = 0; t < p->task_count; t++) {
             const struct ig_published_value *v = &row->values[t];
-            bool best = v->present && v->value == cli_published_best(p, table, t);
+            bool best = v->present && v->value == bests[t];
             char text[48];
             snprintf(text, sizeof text, "%.*f%s", v->digits, v->value, v->impossible ? "?" : "");
             cli_cells_put(c, best ? IG_REPORT_BEST : IG_REPORT_PLAIN, true,
                           v->present ? text : "\xE2\x80\x93");
         }
-        cli_cells_number(c, row->mean == mean ? IG_REPORT_BEST : IG_REPORT_PLAIN, "%.4f",
-                         row->mean);
+        cli_cells_number(c, row->mean == bests[p->task_count] ? IG_REPORT_BEST : IG_REPORT_PLAIN,
+                         "%.4f", row->mean);
     }
     cli_cells_table(c, "As published. A star marks the best of a column, which is no test.",
                     p->task_count + 2);
+    free(bests);
 }
 
 static void put_impossible(struct page *page, const char *table)
