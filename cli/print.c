@@ -47,25 +47,37 @@ static bool is_number(const char *cell)
            strcmp(cell, "-") == 0;
 }
 
+struct column {
+    int width;
+    bool right; /* numbers below its head */
+};
+
 void cli_print_table(const char *const *cells, int rows, int columns)
 {
+    /* Without memory for the widths a table is printed unaligned. */
+    struct column *shape = calloc((size_t)columns + 1, sizeof *shape), none = {0, false};
+    for (int column = 0; shape && column < columns; column++) {
+        shape[column].right = rows > 1;
+        for (int r = 0; r < rows; r++) {
+            const char *cell = cells[r * columns + column];
+            int w = width_of(cell);
+            if (w > shape[column].width) shape[column].width = w;
+            if (r && !is_number(cell)) shape[column].right = false;
+        }
+    }
     for (int row = 0; row < rows; row++) {
         for (int column = 0; column < columns; column++) {
-            int width = 0;
-            bool right = rows > 1;
-            for (int r = 0; r < rows; r++) {
-                int w = width_of(cells[r * columns + column]);
-                if (w > width) width = w;
-                if (r && !is_number(cells[r * columns + column])) right = false;
-            }
+            const struct column *c = shape ? &shape[column] : &none;
             const char *cell = cells[row * columns + column];
-            int pad = width - width_of(cell);
+            int pad = c->width - width_of(cell);
             bool last = column == columns - 1;
             if (column) fputs("  ", stdout);
-            printf("%*s%s%*s", right ? pad : 0, "", cell, right || last ? 0 : pad, "");
+            if (pad < 0) pad = 0;
+            printf("%*s%s%*s", c->right ? pad : 0, "", cell, c->right || last ? 0 : pad, "");
         }
         fputc('\n', stdout);
     }
+    free(shape);
 }
 
 bool cli_colours(void)
