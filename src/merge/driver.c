@@ -65,9 +65,13 @@ static uint64_t input_bytes(const struct merge_task *task)
 
 static bool within(const struct run *run, int64_t index, struct ig_err *err)
 {
+    char place[IG_ERR_TEXT_MAX];
     if (err->code == IG_ERR_CANCELLED) return false;
-    return ig_err_within(err, "tensor '" IG_SLICE_FMT "'",
-                         IG_SLICE_ARG(run->m->tensors[index].name));
+    int n = snprintf(place, sizeof place, "tensor '" IG_SLICE_FMT "'",
+                     IG_SLICE_ARG(run->m->tensors[index].name));
+    if (n > 0 && strncmp(err->text, place, (size_t)n) == 0)
+        return false; /* the input's, so named */
+    return ig_err_within(err, "%s", place);
 }
 
 /* ---- cells ---- */

@@ -379,7 +379,8 @@ bool ig_writer_put(struct ig_writer *w, int64_t index, size_t byte_first, const 
                                              data, bytes, &shard);
         return failed == 0 || say_failed(w, shard, failed, err);
     }
-    if (!ig_file_pwrite(fd, name, place->offset + byte_first, data, bytes, err)) return false;
+    if (!ig_file_pwrite(fd, name, place->offset + byte_first, data, bytes, err))
+        return ig_err_within(err, "'%s'", w->partial);
     if (w->plan.no_sync) return true;
     int failed = store__window_push(&w->window, fd, place->offset + byte_first, bytes);
     return failed == 0 || say_failed(w, place->shard, failed, err);
