@@ -77,8 +77,8 @@ static void read_ids(struct golden *g, const struct ig_json *line)
 static double log_sum(const float *logits, int64_t vocab)
 {
     double top = -(double)INFINITY, sum = 0;
-    for (int64_t i = 0; i < vocab; i++)
-        top = fmax(top, (double)logits[i]);
+    for (int64_t i = 0; i < vocab; i++) /* not fmax: gcc 12 for ARM breaks on it */
+        top = (double)logits[i] > top ? (double)logits[i] : top;
     for (int64_t i = 0; i < vocab; i++)
         sum += exp((double)logits[i] - top);
     return top + log(sum);
