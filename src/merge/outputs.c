@@ -128,6 +128,9 @@ bool merge__outputs_start(struct ig_merge *m, struct ig_err *err)
             if (!start_plain(m, o, err)) return false;
             continue;
         }
+        const char *text;
+        for (int w = 0; (text = ig_cast_warning(o->cast, w)) != NULL; w++)
+            ig_watch_warn(m->watch, "%s", text);
         if (!ig_cast_start(o->cast, err)) return false;
         o->sink = ig_cast_sink(o->cast);
     }

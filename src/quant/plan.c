@@ -18,6 +18,7 @@ struct planner {
     struct ig_map by_name;   /* output name to module, before sorting */
     bool tied;               /* the embedding is the head */
     bool fresh;              /* single experts: mlx-lm's own changes are still to be made */
+    bool fused;              /* experts that stay as they are: it has been told */
     int layer_count;
     struct ig_err *err;
 };
@@ -134,6 +135,11 @@ static bool take_source(struct planner *p, int64_t index)
     if (p->tied && place->role == IG_ROLE_LM_HEAD && place->linear) return true;
     if (!check_source(p, t, place)) return false;
     source->change = QUANT_SAME;
+    if (quant__fused_parts(t) > 0 && !p->fused) { /* `quantize` has cut them up before */
+        p->fused = true;
+        quant__warn(cast, "fused experts are kept as they are: 'ingot quantize', after the merge "
+                          "and not in one pass with it, casts them too");
+    }
     struct ig_slice name = t->name;
     if (place->expert >= 0 && !stacked_name(p, t->name, &name)) return false;
     if (!module_of(p, name, t, &source->module)) return false;
