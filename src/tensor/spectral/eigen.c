@@ -23,7 +23,7 @@ static int downwards(const void *a, const void *b)
 static void step_down(double *d, double *e, int64_t low, int64_t high)
 {
     double delta = (d[high - 1] - d[high]) / 2, g = e[high - 1];
-    double far = delta + copysign(hypot(delta, g), delta);
+    double far = delta + copysign(spectral__length(delta, g), delta);
     double x = d[low] - (d[high] - g * (g / far)), z = e[low];
     for (int64_t k = low; k < high; k++) {
         double r = sqrt(x * x + z * z), c = r > 0 ? x / r : 1, s = r > 0 ? z / r : 0;

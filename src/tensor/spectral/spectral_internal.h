@@ -5,10 +5,20 @@
 #include "tensor/kernels/spectral.h"
 #include "tensor/spectral/svd.h"
 
+#include <math.h>
+
 #define SPECTRAL_INNER                                                                             \
     256                   /* of a product: a panel of rows and one of columns stay in the caches   \
                            */
 #define SPECTRAL_PANEL 32 /* rows that are reflected before the rest of the matrix is told */
+
+/* Of (a, b). Not hypot, whose last bit depends on the C library and the processor. */
+static inline double spectral__length(double a, double b)
+{
+    double x = fabs(a), y = fabs(b), most = x > y ? x : y, least = x > y ? y : x;
+    double ratio = most > 0 ? least / most : 0;
+    return most * sqrt(1 + ratio * ratio);
+}
 
 /* A symmetric matrix and what becomes of it. */
 struct spectral_form {

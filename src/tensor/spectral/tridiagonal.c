@@ -87,7 +87,7 @@ static double reflect(double *x, int64_t n, double *beta)
     if (most == 0) return 0;
     for (int64_t i = 0; i < n - 1; i++)
         sum += (x[i] / most) * (x[i] / most);
-    *beta = -copysign(hypot(alpha, most * sqrt(sum)), alpha);
+    *beta = -copysign(spectral__length(alpha, most * sqrt(sum)), alpha);
     for (int64_t i = 0; i < n - 1; i++)
         x[i] /= alpha - *beta;
     return (*beta - alpha) / *beta;
