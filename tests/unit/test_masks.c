@@ -68,7 +68,7 @@ static void check_ranks(const struct ig_masks_ops *ops, int64_t n)
 {
     enum { BUCKETS = 64 };
     static uint32_t number[COUNT], back[COUNT], filled[BUCKETS], list[IG_MASKS_LISTED];
-    static uint32_t start[BUCKETS + 1], least[BUCKETS], most[BUCKETS];
+    static uint32_t start[BUCKETS + 1], limits[BUCKETS];
     static uint16_t bucket[COUNT];
     static uint8_t bits[COUNT / 8];
     uint64_t base = (uint64_t)1 << 54, step = ((uint64_t)1 << 55) / COUNT;
@@ -86,8 +86,8 @@ static void check_ranks(const struct ig_masks_ops *ops, int64_t n)
         assert_int_equal(bucket[i], keys[i] > floor ? (keys[i] - floor) >> 20 : 0);
         filled[bucket[i]]++;
     }
-    ops->bounds(filled, BUCKETS, base, step, start, least, most);
-    int64_t open = ops->judge(number, bucket, least, most, n, mask[1], list), found = 0;
+    ops->bounds(filled, BUCKETS, base, step, start, limits);
+    int64_t open = ops->judge(number, bucket, limits, n, mask[1], list), found = 0;
     for (int64_t i = 0; i < n; i++) {
         int64_t rank = 0, b = bucket[i];
         for (int64_t j = 0; j < n; j++)

@@ -217,7 +217,7 @@ static void keep_by_rank(const struct merge_block *b, int row, uint32_t *keep)
                       .first = (uint64_t)b->first,
                       .n = b->elems,
                       .keys = keys};
-    uint32_t counts[BUCKETS], start[BUCKETS + 1], least[BUCKETS], most[BUCKETS];
+    uint32_t counts[BUCKETS], start[BUCKETS + 1], limits[BUCKETS];
     uint32_t list[IG_MASKS_LISTED];
     memset(keep + r.n, 0, (size_t)(b->count - r.n) * sizeof *keep);
     if (own->density <= 0) {
@@ -230,8 +230,8 @@ static void keep_by_rank(const struct merge_block *b, int row, uint32_t *keep)
     set_buckets(&r, b->masks->largest(keys, r.n));
     b->masks->buckets(keys, r.n, r.floor, r.shift, bucket);
     count_buckets(&r, bucket, counts);
-    b->masks->bounds(counts, r.buckets, r.base, r.step, start, least, most);
-    int64_t open = b->masks->judge(numbers, bucket, least, most, r.n, keep, list);
+    b->masks->bounds(counts, r.buckets, r.base, r.step, start, limits);
+    int64_t open = b->masks->judge(numbers, bucket, limits, r.n, keep, list);
     if (open > IG_MASKS_LISTED) {
         if (!keep_flagged(&r, start, order, keep)) keep_sorted(&r, numbers, order, keep);
         return;

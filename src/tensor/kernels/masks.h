@@ -29,14 +29,16 @@ struct ig_masks_ops {
     void (*numbers)(uint64_t stream, uint64_t first, int64_t count, uint32_t *out);
     /* out = (key - floor) >> shift, 0 for keys under floor; less than 2^16. */
     void (*buckets)(const uint32_t *keys, int64_t count, uint32_t floor, int shift, uint16_t *out);
-    /* Of buckets' counts the bounds (base + rank step) >> 24 of their first and last elements'
-     * ranks, and start[b]: how many are in earlier buckets. start has one more at its end. */
+    /* Of buckets' counts start[b], how many are in earlier buckets (one more at its end), and
+     * limits[b]: the upper halves of the bounds (base + rank step) >> 24 of the bucket's first
+     * rank, and, shifted by 16, of its last. */
     void (*bounds)(const uint32_t *counts, int64_t buckets, uint64_t base, uint64_t step,
-                   uint32_t *start, uint32_t *least, uint32_t *most);
-    /* keep = all ones for a number under its bucket's least, 1 for others under its most, else 0.
-     * Returns how many 1, and lists them, unless they are more than IG_MASKS_LISTED. */
-    int64_t (*judge)(const uint32_t *numbers, const uint16_t *buckets, const uint32_t *least,
-                     const uint32_t *most, int64_t count, uint32_t *keep, uint32_t *list);
+                   uint32_t *start, uint32_t *limits);
+    /* keep = all ones for a number surely under the bounds of its bucket, 0 for one surely not,
+     * else
+     * 1. Returns how many 1, and lists them, unless they are more than IG_MASKS_LISTED. */
+    int64_t (*judge)(const uint32_t *numbers, const uint16_t *buckets, const uint32_t *limits,
+                     int64_t count, uint32_t *keep, uint32_t *list);
     /* Keys under keys[at], and those like it that come before it. */
     int64_t (*rank)(const uint32_t *keys, int64_t count, int64_t at);
     /* The largest key; 0 of none. */

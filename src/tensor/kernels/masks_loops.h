@@ -139,7 +139,7 @@ static void buckets(const uint32_t *restrict keys, int64_t count, uint32_t floor
 }
 
 static void bounds(const uint32_t *restrict counts, int64_t buckets, uint64_t base, uint64_t step,
-                   uint32_t *restrict start, uint32_t *restrict least, uint32_t *restrict most)
+                   uint32_t *restrict start, uint32_t *restrict limits)
 {
     uint32_t before = 0;
     for (int64_t b = 0; b < buckets; b++) {
@@ -147,23 +147,25 @@ static void bounds(const uint32_t *restrict counts, int64_t buckets, uint64_t ba
         before += counts[b];
     }
     start[buckets] = before;
-    for (int64_t b = 0; b < buckets; b++)
-        least[b] = (uint32_t)((base + start[b] * step) >> 24);
-    for (int64_t b = 0; b < buckets; b++) /* of an empty one whatever: nothing asks */
-        most[b] = (uint32_t)((base + (start[b] + counts[b] - (counts[b] > 0)) * step) >> 24);
+    for (int64_t b = 0; b < buckets; b++) { /* of an empty one whatever: nothing asks */
+        uint64_t least = base + start[b] * step, more = counts[b] - (counts[b] > 0);
+        uint64_t most = least + more * step;
+        limits[b] = (uint32_t)(least >> 40 | (most >> 40) << 16);
+    }
 }
 
 static int64_t judge(const uint32_t *restrict number, const uint16_t *restrict bucket,
-                     const uint32_t *restrict least, const uint32_t *restrict most, int64_t count,
-                     uint32_t *restrict keep, uint32_t *restrict list)
+                     const uint32_t *restrict limits, int64_t count, uint32_t *restrict keep,
+                     uint32_t *restrict list)
 {
     int64_t found = 0;
     for (int64_t at = 0; at < count; at += 4 * LANES) {
         int64_t end = count - at < 4 * LANES ? count : at + 4 * LANES;
         uint32_t open = 0;
         for (int64_t i = at; i < end; i++) {
-            uint32_t sure = number[i] < least[bucket[i]] ? UINT32_MAX : 0;
-            uint32_t maybe = number[i] < most[bucket[i]] ? 1 : 0;
+            uint32_t limit = limits[bucket[i]], high = number[i] >> 16;
+            uint32_t sure = high < (limit & 0xFFFF) ? UINT32_MAX : 0;
+            uint32_t maybe = high <= limit >> 16 ? 1 : 0;
             keep[i] = sure | maybe;
             open |= maybe & ~sure;
         }

@@ -47,9 +47,9 @@ static void variance_16(const float *const *rows, int n, int64_t count, float *s
     }
 }
 
-/* Both tables by gather. */
-static int64_t judge_16(const uint32_t *number, const uint16_t *bucket, const uint32_t *least,
-                        const uint32_t *most, int64_t count, uint32_t *keep, uint32_t *list)
+/* The table by gather. */
+static int64_t judge_16(const uint32_t *number, const uint16_t *bucket, const uint32_t *limits,
+                        int64_t count, uint32_t *keep, uint32_t *list)
 {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     int64_t found = 0;
@@ -57,10 +57,12 @@ static int64_t judge_16(const uint32_t *number, const uint16_t *bucket, const ui
         __mmask16 m = count - i < LANES ? (__mmask16)((1u << (count - i)) - 1) : 0xFFFF;
         __m512i n = _mm512_maskz_loadu_epi32(m, number + i), zero = _mm512_setzero_si512();
         __m512i at = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, bucket + i));
-        __m512i high = _mm512_mask_i32gather_epi32(zero, m, at, most, 4);
-        __m512i low = _mm512_mask_i32gather_epi32(zero, m, at, least, 4);
-        __mmask16 sure = _mm512_cmplt_epu32_mask(n, low);
-        __mmask16 open = _mm512_cmplt_epu32_mask(n, high) & (__mmask16)~sure;
+        __m512i limit = _mm512_mask_i32gather_epi32(zero, m, at, limits, 4);
+        __m512i high = _mm512_srli_epi32(n, 16);
+        __m512i least = _mm512_and_si512(limit, _mm512_set1_epi32(0xFFFF));
+        __mmask16 sure = _mm512_mask_cmplt_epu32_mask(m, high, least);
+        __mmask16 open = _mm512_mask_cmple_epu32_mask(m, high, _mm512_srli_epi32(limit, 16));
+        open &= (__mmask16)~sure;
         __m512i mask = _mm512_maskz_set1_epi32(open, 1);
         _mm512_mask_storeu_epi32(keep + i, m, _mm512_mask_set1_epi32(mask, sure, -1));
         if (!open) continue;
