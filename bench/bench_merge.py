@@ -13,8 +13,8 @@ the output twice: three models of 2 layers want 19 GB.
 
 The rounds are interleaved, so that a busy machine slows all of them down alike; "cpu" is processor time, which
 hardly depends on what else runs. "allowed": warm, two reads of the inputs and one copy of the output; cold (--cold:
-before each step the page cache drops the files), one read and one copy, the copy with sync. "of_allowed" is the merge's time over that, by the clock and by processor time. One line of JSON for
-each method.
+before each step the page cache drops the files), one read and one copy, the copy with sync. "of_allowed" is the merge's time over that, by the clock and by processor time. One line of
+JSON for each method.
 """
 import argparse
 import json
