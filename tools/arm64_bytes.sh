@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Merges by every method, and casts by every recipe, in build (x86-64) and in build-arm64 (by qemu):
-# the bytes must be the same.
+# Merges by every method, casts by every recipe, and takes a LoRA out, in build (x86-64) and in
+# build-arm64 (by qemu): the bytes must be the same.
 set -eu
 cd "$(dirname "$0")/.."
 here=$PWD/build/cli/ingot arm="qemu-aarch64 -L $PWD/build-arm64-root $PWD/build-arm64/cli/ingot"
@@ -53,4 +53,5 @@ for recipe in $("$here" list recipes | awk '{print $1}'); do
     compare "$recipe" quantize "$fx/anvil" --recipe "$recipe" || { cat log && status=1; }
 done
 echo "$merges methods and $((compared - merges)) recipes: compared"
+compare extract-lora extract-lora "$fx/anvil" --base "$fx/ballad" --rank 8 || { cat log && status=1; }
 exit $status
