@@ -353,10 +353,17 @@ __attribute__((noinline)) static __m256 stretch_scales(const struct ig_matrix *w
                                                        const float *x_scales, const float *x_sums,
                                                        int64_t count, float *out)
 {
+    const bool usual = w->packing == IG_PACK_AFFINE && w->scale_dtype == IG_BF16;
     const float half = w->bits == 8 ? HALF : 0.0F;
     __m256 biased = _mm256_setzero_ps();
     for (int64_t g = 0; g < count; g += 8) {
-        __m256 bias, scale = scales_at(w, first + g, count - g, &bias);
+        __m256 bias, scale;
+        if (usual && count - g >= 8) { /* without a branch for what is not there */
+            scale = plain_load(IG_BF16, (const uint8_t *)w->scales + 2 * (first + g), 8);
+            bias = plain_load(IG_BF16, (const uint8_t *)w->biases + 2 * (first + g), 8);
+        } else {
+            scale = scales_at(w, first + g, count - g, &bias);
+        }
         bias = _mm256_fmadd_ps(scale, _mm256_set1_ps(half), bias);
         biased = _mm256_fmadd_ps(bias, _mm256_loadu_ps(x_sums + g), biased);
         _mm256_storeu_ps(out + g, _mm256_mul_ps(scale, _mm256_loadu_ps(x_scales + g)));
@@ -365,24 +372,29 @@ __attribute__((noinline)) static __m256 stretch_scales(const struct ig_matrix *w
 }
 
 INLINE __m256 block_dot(const struct reader *s, const struct coding q, const uint8_t *p,
-                        const int8_t *x, const float *scales, __m256i owner, __m256 sum)
+                        const int8_t *x, __m256 scale, __m256 sum)
 {
     __m256i codes[2];
     fetch_ahead(p, 64);
     codes_at(s, q, p, codes);
-    __m256 four = _mm256_castps128_ps256(_mm_loadu_ps(scales));
-    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot_64(q.bits, codes, x)),
-                           _mm256_permutevar8x32_ps(four, owner), sum);
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot_64(q.bits, codes, x)), scale, sum);
+}
+
+/* The scale of each lane: of the one group of 64, or of those in which 64 columns lie. */
+INLINE __m256 lane_scales(const bool by_64, const float *scales, __m256i owner)
+{
+    if (by_64) return _mm256_set1_ps(*scales);
+    return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(scales)), owner);
 }
 
 INLINE float row_dot(const struct ig_matrix *w, const struct reader *s, const int8_t *x,
-                     int64_t row, const struct coding q)
+                     int64_t row, const struct coding q, const bool by_64)
 {
     const int64_t groups = w->cols / w->group;
     const float *x_scales = (const float *)(const void *)(x + w->cols);
     const float *x_sums = x_scales + (groups + 15) / 16 * 16;
     const uint8_t *p = (const uint8_t *)w->data + (size_t)row * (size_t)(w->cols / 8 * q.bits);
-    const int shift = __builtin_ctz((unsigned)w->group);
+    const int shift = by_64 ? 6 : __builtin_ctz((unsigned)w->group);
     const __m256i owner =
         _mm256_srl_epi32(_mm256_setr_epi32(0, 8, 16, 24, 32, 40, 48, 56), _mm_cvtsi32_si128(shift));
     float scales[STRETCH + 8];
@@ -392,11 +404,12 @@ INLINE float row_dot(const struct ig_matrix *w, const struct reader *s, const in
         biased = _mm256_add_ps(
             biased, stretch_scales(w, row * groups + g, x_scales + g, x_sums + g, count, scales));
         for (; c + 128 <= cols; c += 128, p += q.bits * 16, x += 128) {
-            even = block_dot(s, q, p, x, scales + (c >> shift), owner, even);
-            odd = block_dot(s, q, p + q.bits * 8, x + 64, scales + ((c + 64) >> shift), owner, odd);
+            const float *first = scales + (c >> shift), *second = scales + ((c + 64) >> shift);
+            even = block_dot(s, q, p, x, lane_scales(by_64, first, owner), even);
+            odd = block_dot(s, q, p + q.bits * 8, x + 64, lane_scales(by_64, second, owner), odd);
         }
         if (c == cols) continue;
-        even = block_dot(s, q, p, x, scales + (c >> shift), owner, even);
+        even = block_dot(s, q, p, x, lane_scales(by_64, scales + (c >> shift), owner), even);
         p += q.bits * 8, x += 64;
     }
     return sum_of(_mm256_add_ps(_mm256_add_ps(even, odd), biased));
@@ -406,8 +419,12 @@ INLINE void matvec_bits(const struct ig_matrix *w, const void *operand, int64_t 
                         int64_t count, float *y, const struct coding q)
 {
     const struct reader s = reader_of(q.bits);
-    for (int64_t i = 0; i < count; i++)
-        y[i] = row_dot(w, &s, operand, first + i, q);
+    if (w->group == 64)
+        for (int64_t i = 0; i < count; i++)
+            y[i] = row_dot(w, &s, operand, first + i, q, true);
+    else
+        for (int64_t i = 0; i < count; i++)
+            y[i] = row_dot(w, &s, operand, first + i, q, false);
 }
 
 static void matvec(const struct ig_matrix *w, const void *operand, int64_t first, int64_t count,
