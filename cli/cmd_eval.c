@@ -256,6 +256,8 @@ static void show_model(int tasks, const struct scored *s, bool json, struct ig_j
     ig_json_open(w, '{');
     ig_json_key(w, "model");
     ig_json_put_text(w, ig_buf_view(&s->name));
+    ig_json_key(w, "arithmetic");
+    ig_json_put_text(w, ig_slice_of(ig_model_arithmetic(s->model)));
     ig_json_key(w, "results");
     ig_json_open(w, '[');
     for (int i = 0; i < tasks; i++) {
