@@ -58,32 +58,22 @@ static const struct ig_opt options[] = {
 
 static void put_verdict(struct ig_json_writer *w, const struct ig_eval_result *r)
 {
-    ig_json_key(w, "stopped");
-    ig_json_put_bool(w, r->stopped);
-    ig_json_key(w, "better");
-    ig_json_put_int(w, r->better);
-    ig_json_key(w, "worse");
-    ig_json_put_int(w, r->worse);
-    ig_json_key(w, "e_value");
-    ig_json_put_real(w, r->evidence);
+    ig_json_add_bool(w, "stopped", r->stopped);
+    ig_json_add_int(w, "better", r->better);
+    ig_json_add_int(w, "worse", r->worse);
+    ig_json_add_real(w, "e_value", r->evidence);
 }
 
 static void put_result(struct ig_json_writer *w, const struct ig_eval_result *r)
 {
     ig_json_open(w, '{');
-    ig_json_key(w, "task");
-    ig_json_put_text(w, ig_slice_of(r->task));
-    ig_json_key(w, "items");
-    ig_json_put_int(w, r->items);
-    ig_json_key(w, "acc");
-    ig_json_put_real(w, r->acc);
-    ig_json_key(w, "acc_stderr");
-    ig_json_put_real(w, r->acc_stderr);
+    ig_json_add_text(w, "task", r->task);
+    ig_json_add_int(w, "items", r->items);
+    ig_json_add_real(w, "acc", r->acc);
+    ig_json_add_real(w, "acc_stderr", r->acc_stderr);
     if (r->has_norm) {
-        ig_json_key(w, "acc_norm");
-        ig_json_put_real(w, r->acc_norm);
-        ig_json_key(w, "acc_norm_stderr");
-        ig_json_put_real(w, r->acc_norm_stderr);
+        ig_json_add_real(w, "acc_norm", r->acc_norm);
+        ig_json_add_real(w, "acc_norm_stderr", r->acc_norm_stderr);
     }
     if (r->evidence > 0) put_verdict(w, r);
     ig_json_close(w, '}');
@@ -266,8 +256,7 @@ static void show_model(int tasks, const struct scored *s, bool json, struct ig_j
         sum += headline(&s->results[i]);
     }
     ig_json_close(w, ']');
-    ig_json_key(w, "mean");
-    ig_json_put_real(w, tasks ? sum / tasks : (double)NAN);
+    ig_json_add_real(w, "mean", tasks ? sum / tasks : (double)NAN);
     ig_json_close(w, '}');
     if (!json) printf("  mean %.4f (acc_norm where the task has it)\n", sum / tasks);
 }

@@ -61,10 +61,8 @@ static void put_tops(struct ig_json_writer *w, const struct talk *talk, size_t c
         for (size_t t = 0; t < talk->top_count; t++) {
             const struct ig_choice *top = &talk->tops[i * talk->top_count + t];
             ig_json_open(w, '{');
-            ig_json_key(w, "token");
-            ig_json_put_int(w, top->token);
-            ig_json_key(w, "logprob");
-            ig_json_put_real(w, (double)top->logprob);
+            ig_json_add_int(w, "token", top->token);
+            ig_json_add_real(w, "logprob", (double)top->logprob);
             ig_json_close(w, '}');
         }
         ig_json_close(w, ']');

@@ -51,22 +51,17 @@ static void put_tensor(struct ig_json_writer *w, const struct ig_store *store,
     ig_json_open(w, '{');
     ig_json_key(w, "name");
     ig_json_put_text(w, tensor->name);
-    ig_json_key(w, "dtype");
-    ig_json_put_text(w, ig_slice_of(ig_dtype_name(tensor->dtype)));
+    ig_json_add_text(w, "dtype", ig_dtype_name(tensor->dtype));
     ig_json_key(w, "shape");
     ig_json_open(w, '[');
     for (int i = 0; i < tensor->rank; i++)
         ig_json_put_int(w, tensor->shape[i]);
     ig_json_close(w, ']');
-    ig_json_key(w, "file");
-    ig_json_put_text(w, ig_slice_of(ig_store_file(store, tensor->file)));
+    ig_json_add_text(w, "file", ig_store_file(store, tensor->file));
     if (codec.bits) {
-        ig_json_key(w, "bits");
-        ig_json_put_int(w, codec.bits);
-        ig_json_key(w, "group_size");
-        ig_json_put_int(w, codec.group_size);
-        ig_json_key(w, "mode");
-        ig_json_put_text(w, ig_slice_of(mode_name(codec.mode)));
+        ig_json_add_int(w, "bits", codec.bits);
+        ig_json_add_int(w, "group_size", codec.group_size);
+        ig_json_add_text(w, "mode", mode_name(codec.mode));
     }
     ig_json_close(w, '}');
 }

@@ -24,10 +24,8 @@ static void print_row(struct ig_json_writer *w, bool json, const char *name, con
         return;
     }
     ig_json_open(w, '{');
-    ig_json_key(w, "name");
-    ig_json_put_text(w, ig_slice_of(name));
-    ig_json_key(w, "summary");
-    ig_json_put_text(w, ig_slice_of(summary));
+    ig_json_add_text(w, "name", name);
+    ig_json_add_text(w, "summary", summary);
     ig_json_close(w, '}');
 }
 
@@ -38,12 +36,9 @@ static void print_architecture(struct ig_json_writer *w, bool json, const struct
         return;
     }
     ig_json_open(w, '{');
-    ig_json_key(w, "name");
-    ig_json_put_text(w, ig_slice_of(arch->name));
-    ig_json_key(w, "summary");
-    ig_json_put_text(w, ig_slice_of(arch->summary));
-    ig_json_key(w, "runs");
-    ig_json_put_bool(w, arch->runs);
+    ig_json_add_text(w, "name", arch->name);
+    ig_json_add_text(w, "summary", arch->summary);
+    ig_json_add_bool(w, "runs", arch->runs);
     ig_json_close(w, '}');
 }
 

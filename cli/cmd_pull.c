@@ -42,24 +42,16 @@ static void put_report(struct ig_json_writer *w, const struct ig_hub_job *job,
                        const struct ig_hub_report *r)
 {
     ig_json_open(w, '{');
-    ig_json_key(w, "name");
-    ig_json_put_text(w, ig_slice_of(job->name));
-    ig_json_key(w, "type");
-    ig_json_put_text(w, ig_slice_of(job->kind == IG_HUB_MODEL ? "model" : "dataset"));
-    ig_json_key(w, "commit");
-    ig_json_put_text(w, ig_slice_of(r->commit));
+    ig_json_add_text(w, "name", job->name);
+    ig_json_add_text(w, "type", job->kind == IG_HUB_MODEL ? "model" : "dataset");
+    ig_json_add_text(w, "commit", r->commit);
     ig_json_key(w, "path");
     ig_json_put_text(w, ig_buf_view(&r->path));
-    ig_json_key(w, "files");
-    ig_json_put_int(w, r->files);
-    ig_json_key(w, "bytes");
-    ig_json_put_int(w, (int64_t)r->bytes);
-    ig_json_key(w, "files_fetched");
-    ig_json_put_int(w, r->files_fetched);
-    ig_json_key(w, "bytes_fetched");
-    ig_json_put_int(w, (int64_t)r->bytes_fetched);
-    ig_json_key(w, "seconds");
-    ig_json_put_real(w, r->seconds);
+    ig_json_add_int(w, "files", r->files);
+    ig_json_add_int(w, "bytes", (int64_t)r->bytes);
+    ig_json_add_int(w, "files_fetched", r->files_fetched);
+    ig_json_add_int(w, "bytes_fetched", (int64_t)r->bytes_fetched);
+    ig_json_add_real(w, "seconds", r->seconds);
     ig_json_close(w, '}');
 }
 

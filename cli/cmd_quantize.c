@@ -59,18 +59,12 @@ static void print_row_json(struct ig_json_writer *w, const struct ig_quant_row *
     ig_json_open(w, '{');
     ig_json_key(w, "name");
     ig_json_put_text(w, row->module);
-    ig_json_key(w, "role");
-    ig_json_put_text(w, ig_slice_of(ig_role_name(row->role)));
-    ig_json_key(w, "bits");
-    ig_json_put_int(w, row->codec.bits);
-    ig_json_key(w, "group_size");
-    ig_json_put_int(w, row->codec.group_size);
-    ig_json_key(w, "mode");
-    ig_json_put_text(w, ig_slice_of(row->codec.bits ? modes[row->codec.mode] : "keep"));
-    ig_json_key(w, "elements");
-    ig_json_put_int(w, row->elems);
-    ig_json_key(w, "bytes");
-    ig_json_put_int(w, (int64_t)row->bytes);
+    ig_json_add_text(w, "role", ig_role_name(row->role));
+    ig_json_add_int(w, "bits", row->codec.bits);
+    ig_json_add_int(w, "group_size", row->codec.group_size);
+    ig_json_add_text(w, "mode", row->codec.bits ? modes[row->codec.mode] : "keep");
+    ig_json_add_int(w, "elements", row->elems);
+    ig_json_add_int(w, "bytes", (int64_t)row->bytes);
     ig_json_close(w, '}');
 }
 

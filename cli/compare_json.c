@@ -3,25 +3,6 @@
 #include "cli.h"
 #include "compare.h"
 
-static void put_text(struct ig_json_writer *w, const char *key, const char *text)
-{
-    ig_json_key(w, key);
-    if (text)
-        ig_json_put_text(w, ig_slice_of(text));
-    else
-        ig_json_put_null(w);
-}
-static void put_real(struct ig_json_writer *w, const char *key, double value)
-{
-    ig_json_key(w, key);
-    ig_json_put_real(w, value);
-}
-static void put_int(struct ig_json_writer *w, const char *key, int64_t value)
-{
-    ig_json_key(w, key);
-    ig_json_put_int(w, value);
-}
-
 static const char *verdict_name(enum ig_verdict verdict)
 {
     static const char *const names[] = {NULL, "not distinguishable", "better", "worse"};
@@ -35,11 +16,11 @@ static void put_tasks(struct ig_json_writer *w, const struct ig_comparison *c)
     for (int t = 0; t < c->task_count; t++) {
         const struct ig_compare_task *task = &c->tasks[t];
         ig_json_open(w, '{');
-        put_text(w, "task", task->name);
-        put_text(w, "metric", task->metric);
-        put_int(w, "items", task->items);
-        put_int(w, "clusters", task->clusters);
-        put_text(w, "cluster", task->cluster_word);
+        ig_json_add_text(w, "task", task->name);
+        ig_json_add_text(w, "metric", task->metric);
+        ig_json_add_int(w, "items", task->items);
+        ig_json_add_int(w, "clusters", task->clusters);
+        ig_json_add_text(w, "cluster", task->cluster_word);
         ig_json_key(w, "shots");
         if (task->shots >= 0)
             ig_json_put_int(w, task->shots);
@@ -59,11 +40,11 @@ static void put_scores(struct ig_json_writer *w, const struct ig_comparison *c,
         const struct ig_compare_score *s = &model->scores[t];
         if (!s->items) continue;
         ig_json_open(w, '{');
-        put_text(w, "task", c->tasks[t].name);
-        put_int(w, "items", s->items);
-        put_int(w, "right", s->right);
-        put_real(w, "value", s->value);
-        put_real(w, "stderr", s->error);
+        ig_json_add_text(w, "task", c->tasks[t].name);
+        ig_json_add_int(w, "items", s->items);
+        ig_json_add_int(w, "right", s->right);
+        ig_json_add_real(w, "value", s->value);
+        ig_json_add_real(w, "stderr", s->error);
         ig_json_close(w, '}');
     }
     ig_json_close(w, ']');
@@ -74,25 +55,25 @@ static void put_pair(struct ig_json_writer *w, const struct ig_comparison *c, in
     const struct ig_compare_pair *p = &c->models[model].pairs[task];
     struct ig_buf words = {0};
     ig_json_open(w, '{');
-    put_text(w, "task", c->tasks[task].name);
-    put_text(w, "verdict", verdict_name(p->verdict));
+    ig_json_add_text(w, "task", c->tasks[task].name);
+    ig_json_add_text(w, "verdict", verdict_name(p->verdict));
     ig_compare_verdict(c, model, task, &words);
-    put_text(w, "words", words.data);
+    ig_json_add_text(w, "words", words.data);
     ig_buf_release(&words);
-    put_int(w, "gained", p->gained);
-    put_int(w, "lost", p->lost);
-    put_real(w, "difference", p->difference);
-    put_real(w, "low", p->low);
-    put_real(w, "high", p->high);
-    put_real(w, "p", p->p);
-    put_real(w, "p_holm", p->p_holm);
-    put_real(w, "design_effect", p->design);
-    put_real(w, "detectable", p->detectable);
-    if (c->plan > 0) put_real(w, "items_needed", p->planned);
+    ig_json_add_int(w, "gained", p->gained);
+    ig_json_add_int(w, "lost", p->lost);
+    ig_json_add_real(w, "difference", p->difference);
+    ig_json_add_real(w, "low", p->low);
+    ig_json_add_real(w, "high", p->high);
+    ig_json_add_real(w, "p", p->p);
+    ig_json_add_real(w, "p_holm", p->p_holm);
+    ig_json_add_real(w, "design_effect", p->design);
+    ig_json_add_real(w, "detectable", p->detectable);
+    if (c->plan > 0) ig_json_add_real(w, "items_needed", p->planned);
     if (p->has_margin) {
-        put_real(w, "margin_change", p->margin_change);
-        put_real(w, "margin_p", p->margin_p);
-        put_real(w, "margin_p_holm", p->margin_p_holm);
+        ig_json_add_real(w, "margin_change", p->margin_change);
+        ig_json_add_real(w, "margin_p", p->margin_p);
+        ig_json_add_real(w, "margin_p_holm", p->margin_p_holm);
     }
     ig_json_close(w, '}');
 }
@@ -100,7 +81,7 @@ static void put_pair(struct ig_json_writer *w, const struct ig_comparison *c, in
 static void put_against(struct ig_json_writer *w, const struct ig_comparison *c, int model)
 {
     const struct ig_compare_mean *m = &c->models[model].mean;
-    put_text(w, "profile", c->models[model].profile);
+    ig_json_add_text(w, "profile", c->models[model].profile);
     ig_json_key(w, "pairs");
     ig_json_open(w, '[');
     for (int t = 0; t < c->task_count; t++)
@@ -108,12 +89,12 @@ static void put_against(struct ig_json_writer *w, const struct ig_comparison *c,
     ig_json_close(w, ']');
     ig_json_key(w, "mean_pair");
     ig_json_open(w, '{');
-    put_text(w, "verdict", verdict_name(m->verdict));
-    put_real(w, "difference", m->difference);
-    put_real(w, "low", m->low);
-    put_real(w, "high", m->high);
-    put_real(w, "stderr", m->error);
-    put_real(w, "p", m->p);
+    ig_json_add_text(w, "verdict", verdict_name(m->verdict));
+    ig_json_add_real(w, "difference", m->difference);
+    ig_json_add_real(w, "low", m->low);
+    ig_json_add_real(w, "high", m->high);
+    ig_json_add_real(w, "stderr", m->error);
+    ig_json_add_real(w, "p", m->p);
     ig_json_close(w, '}');
 }
 
@@ -137,17 +118,17 @@ static bool put_flip(void *user, const struct ig_compare_flip *flip)
     const struct flip_writer *f = user;
     struct ig_json_writer *w = f->w;
     ig_json_open(w, '{');
-    put_text(w, "model", f->c->models[flip->model].name);
-    put_text(w, "task", flip->task);
-    put_int(w, "doc_id", flip->doc);
-    put_text(w, "side", flip->gained ? "gained" : "lost");
+    ig_json_add_text(w, "model", f->c->models[flip->model].name);
+    ig_json_add_text(w, "task", flip->task);
+    ig_json_add_int(w, "doc_id", flip->doc);
+    ig_json_add_text(w, "side", flip->gained ? "gained" : "lost");
     if (flip->has_margin) {
-        put_real(w, "margin", flip->margin);
-        put_real(w, "margin_baseline", flip->margin_base);
+        ig_json_add_real(w, "margin", flip->margin);
+        ig_json_add_real(w, "margin_baseline", flip->margin_base);
     }
-    put_int(w, "gold", flip->gold);
-    put_int(w, "pick", flip->pick);
-    put_int(w, "pick_baseline", flip->pick_base);
+    ig_json_add_int(w, "gold", flip->gold);
+    ig_json_add_int(w, "pick", flip->pick);
+    ig_json_add_int(w, "pick_baseline", flip->pick_base);
     put_texts(w, "contexts", flip->contexts, flip->count);
     put_texts(w, "choices", flip->choices, flip->count);
     ig_json_close(w, '}');
@@ -169,20 +150,20 @@ bool cli_compare_json(const struct ig_comparison *c, bool flips, struct ig_json_
                       struct ig_err *err)
 {
     ig_json_open(w, '{');
-    put_text(w, "baseline", c->models[c->baseline].name);
-    put_int(w, "rounds", c->rounds);
-    put_int(w, "seed", (int64_t)c->seed);
-    put_int(w, "mean_tasks", c->mean_tasks);
-    if (c->plan > 0) put_real(w, "plan", c->plan);
+    ig_json_add_text(w, "baseline", c->models[c->baseline].name);
+    ig_json_add_int(w, "rounds", c->rounds);
+    ig_json_add_int(w, "seed", (int64_t)c->seed);
+    ig_json_add_int(w, "mean_tasks", c->mean_tasks);
+    if (c->plan > 0) ig_json_add_real(w, "plan", c->plan);
     put_tasks(w, c);
     ig_json_key(w, "models");
     ig_json_open(w, '[');
     for (int i = 0; i < c->model_count; i++) {
         ig_json_open(w, '{');
-        put_text(w, "model", c->models[i].name);
-        put_text(w, "path", c->models[i].path);
+        ig_json_add_text(w, "model", c->models[i].name);
+        ig_json_add_text(w, "path", c->models[i].path);
         put_scores(w, c, &c->models[i]);
-        put_real(w, "mean", c->models[i].mean.value);
+        ig_json_add_real(w, "mean", c->models[i].mean.value);
         if (i != c->baseline) put_against(w, c, i);
         ig_json_close(w, '}');
     }

@@ -5,18 +5,12 @@
 #include "ingot/eval.h"
 #include "ingot/hub.h"
 
-static void put_real(struct ig_json_writer *w, const char *key, double value)
-{
-    ig_json_key(w, key);
-    ig_json_put_real(w, value);
-}
-
 static void put_estimate(struct ig_json_writer *w, const char *key, struct ig_estimate e)
 {
     char error[64];
     snprintf(error, sizeof error, "%s_error", key);
-    put_real(w, key, e.value);
-    put_real(w, error, e.error);
+    ig_json_add_real(w, key, e.value);
+    ig_json_add_real(w, error, e.error);
 }
 
 static void put_divergence(struct ig_json_writer *w, const char *reference,
@@ -25,18 +19,17 @@ static void put_divergence(struct ig_json_writer *w, const char *reference,
     char percent[32];
     ig_json_key(w, "kl");
     ig_json_open(w, '{');
-    ig_json_key(w, "reference");
-    ig_json_put_text(w, ig_slice_of(reference));
+    ig_json_add_text(w, "reference", reference);
     put_estimate(w, "reference_ppl", r->reference_ppl);
     put_estimate(w, "ln_ppl_ratio", r->ln_ratio);
     put_estimate(w, "ppl_ratio", r->ratio);
-    put_real(w, "correlation", r->correlation);
+    ig_json_add_real(w, "correlation", r->correlation);
     put_estimate(w, "kld", r->kld);
     ig_json_key(w, "kld_percentiles");
     ig_json_open(w, '{');
     for (int i = 0; i < IG_TEXT_PERCENTS; i++) {
         snprintf(percent, sizeof percent, "%g", ig_text_percents[i]);
-        put_real(w, percent, r->kld_percentiles[i]);
+        ig_json_add_real(w, percent, r->kld_percentiles[i]);
     }
     ig_json_close(w, '}');
     put_estimate(w, "delta_p", r->delta_p);
@@ -49,12 +42,9 @@ static void put_result(struct ig_json_writer *w, const struct ig_text_result *r)
 {
     ig_json_key(w, "perplexity");
     ig_json_open(w, '{');
-    ig_json_key(w, "context");
-    ig_json_put_int(w, r->context);
-    ig_json_key(w, "windows");
-    ig_json_put_int(w, r->windows);
-    ig_json_key(w, "tokens");
-    ig_json_put_int(w, r->tokens);
+    ig_json_add_int(w, "context", r->context);
+    ig_json_add_int(w, "windows", r->windows);
+    ig_json_add_int(w, "tokens", r->tokens);
     put_estimate(w, "nll", r->nll);
     put_estimate(w, "ppl", r->ppl);
     ig_json_close(w, '}');
@@ -121,8 +111,7 @@ static void show(const struct opened *one, const struct opened *reference,
     ig_json_open(w, '{');
     ig_json_key(w, "model");
     ig_json_put_text(w, ig_buf_view(&one->name));
-    ig_json_key(w, "arithmetic");
-    ig_json_put_text(w, ig_slice_of(ig_model_arithmetic(one->model)));
+    ig_json_add_text(w, "arithmetic", ig_model_arithmetic(one->model));
     put_result(w, result);
     if (reference->model) put_divergence(w, reference->name.data, result);
     ig_json_close(w, '}');

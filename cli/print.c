@@ -98,31 +98,21 @@ static void put_report_json(struct ig_json_writer *w, const struct ig_job_report
                             const char *out)
 {
     ig_json_open(w, '{');
-    ig_json_key(w, "output");
-    ig_json_put_text(w, ig_slice_of(out));
-    ig_json_key(w, "tensors");
-    ig_json_put_int(w, report->tensors);
-    ig_json_key(w, "input_bytes");
-    ig_json_put_int(w, (int64_t)report->input_bytes);
-    ig_json_key(w, "output_bytes");
-    ig_json_put_int(w, (int64_t)report->output_bytes);
-    ig_json_key(w, "seconds");
-    ig_json_put_real(w, report->seconds);
-    ig_json_key(w, "peak_bytes");
-    ig_json_put_int(w, (int64_t)report->peak_bytes);
+    ig_json_add_text(w, "output", out);
+    ig_json_add_int(w, "tensors", report->tensors);
+    ig_json_add_int(w, "input_bytes", (int64_t)report->input_bytes);
+    ig_json_add_int(w, "output_bytes", (int64_t)report->output_bytes);
+    ig_json_add_real(w, "seconds", report->seconds);
+    ig_json_add_int(w, "peak_bytes", (int64_t)report->peak_bytes);
     ig_json_key(w, "outputs");
     ig_json_open(w, '[');
     for (int i = 0; i < report->output_count; i++) {
         const struct ig_output_report *o = &report->outputs[i];
         ig_json_open(w, '{');
-        ig_json_key(w, "recipe");
-        ig_json_put_text(w, ig_slice_of(o->recipe));
-        ig_json_key(w, "path");
-        ig_json_put_text(w, ig_slice_of(o->path));
-        ig_json_key(w, "bytes");
-        ig_json_put_int(w, (int64_t)o->bytes);
-        ig_json_key(w, "bits_per_weight");
-        ig_json_put_real(w, o->bits_per_weight);
+        ig_json_add_text(w, "recipe", o->recipe);
+        ig_json_add_text(w, "path", o->path);
+        ig_json_add_int(w, "bytes", (int64_t)o->bytes);
+        ig_json_add_real(w, "bits_per_weight", o->bits_per_weight);
         ig_json_close(w, '}');
     }
     ig_json_close(w, ']');

@@ -151,12 +151,6 @@ void cli_published_print(const struct ig_published *p, bool markdown)
 
 /* ---- JSON ---- */
 
-static void put_real(struct ig_json_writer *w, const char *key, double value)
-{
-    ig_json_key(w, key);
-    ig_json_put_real(w, value);
-}
-
 /* Releases words. */
 static void put_words(struct ig_json_writer *w, const char *key, struct ig_buf *words)
 {
@@ -171,16 +165,14 @@ static void put_pair_json(struct ig_json_writer *w, const char *name,
     struct ig_buf words = {0};
     ig_published_verdict(pair, &words);
     ig_json_open(w, '{');
-    ig_json_key(w, "task");
-    ig_json_put_text(w, ig_slice_of(name));
-    ig_json_key(w, "verdict");
-    ig_json_put_text(w, ig_slice_of(cli_published_word(pair->verdict)));
+    ig_json_add_text(w, "task", name);
+    ig_json_add_text(w, "verdict", cli_published_word(pair->verdict));
     put_words(w, "words", &words);
-    put_real(w, "difference", pair->difference);
-    put_real(w, "low", pair->low);
-    put_real(w, "high", pair->high);
-    put_real(w, "p", pair->p);
-    put_real(w, "p_holm", pair->p_holm);
+    ig_json_add_real(w, "difference", pair->difference);
+    ig_json_add_real(w, "low", pair->low);
+    ig_json_add_real(w, "high", pair->high);
+    ig_json_add_real(w, "p", pair->p);
+    ig_json_add_real(w, "p_holm", pair->p_holm);
     ig_json_key(w, "paired");
     ig_json_open(w, '[');
     for (int i = 0; i < 3; i++)
@@ -193,15 +185,13 @@ static void put_row_json(struct ig_json_writer *w, const struct ig_published *p,
 {
     const struct ig_published_row *row = &p->rows[index];
     ig_json_open(w, '{');
-    ig_json_key(w, "table");
-    ig_json_put_text(w, ig_slice_of(row->table));
-    ig_json_key(w, "model");
-    ig_json_put_text(w, ig_slice_of(row->model));
-    put_real(w, "mean", row->mean);
+    ig_json_add_text(w, "table", row->table);
+    ig_json_add_text(w, "model", row->model);
+    ig_json_add_real(w, "mean", row->mean);
     ig_json_key(w, "values");
     ig_json_open(w, '{');
     for (int t = 0; t < p->task_count; t++)
-        if (row->values[t].present) put_real(w, p->tasks[t], row->values[t].value);
+        if (row->values[t].present) ig_json_add_real(w, p->tasks[t], row->values[t].value);
     ig_json_close(w, '}');
     ig_json_key(w, "impossible");
     ig_json_open(w, '[');
@@ -209,8 +199,7 @@ static void put_row_json(struct ig_json_writer *w, const struct ig_published *p,
         if (row->values[t].impossible) ig_json_put_text(w, ig_slice_of(p->tasks[t]));
     ig_json_close(w, ']');
     if (row->baseline != index) {
-        ig_json_key(w, "baseline");
-        ig_json_put_text(w, ig_slice_of(p->rows[row->baseline].model));
+        ig_json_add_text(w, "baseline", p->rows[row->baseline].model);
         struct ig_buf words = {0};
         ig_published_profile(p, index, &words);
         put_words(w, "profile", &words);
@@ -231,8 +220,7 @@ void cli_published_json(const struct ig_published *p, struct ig_json_writer *w)
     ig_json_key(w, "items");
     ig_json_open(w, '{');
     for (int t = 0; t < p->task_count; t++) {
-        ig_json_key(w, p->tasks[t]);
-        ig_json_put_int(w, p->items[t]);
+        ig_json_add_int(w, p->tasks[t], p->items[t]);
     }
     ig_json_close(w, '}');
     ig_json_key(w, "rows");

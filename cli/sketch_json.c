@@ -4,24 +4,11 @@
 
 #include <stdio.h>
 
-static void put_text(struct ig_json_writer *w, const char *key, const char *text)
-{
-    ig_json_key(w, key);
-    ig_json_put_text(w, ig_slice_of(text));
-}
-
-static void put_int(struct ig_json_writer *w, const char *key, int64_t value)
-{
-    ig_json_key(w, key);
-    ig_json_put_int(w, value);
-}
-
 static void put_spread(struct ig_json_writer *w, const char *key,
                        const struct ig_sketch_spread *spread, bool range)
 {
     if (!spread->count) return;
-    ig_json_key(w, key);
-    ig_json_put_real(w, ig_sketch_mean(spread));
+    ig_json_add_real(w, key, ig_sketch_mean(spread));
     if (!range) return;
     char name[32];
     snprintf(name, sizeof name, "%s_range", key);
@@ -37,8 +24,8 @@ static void put_pool(const struct ig_sketch_summary *s, const struct ig_sketch_p
                      struct ig_json_writer *w)
 {
     bool range = pool->tensors > 1;
-    put_int(w, "tensors", pool->tensors);
-    put_int(w, "copied", pool->copied);
+    ig_json_add_int(w, "tensors", pool->tensors);
+    ig_json_add_int(w, "copied", pool->copied);
     ig_json_key(w, "shares");
     ig_json_open(w, '[');
     for (int i = 0; i < s->input_count; i++)
@@ -66,8 +53,9 @@ static void put_groups(const struct ig_sketch_summary *s, struct ig_json_writer 
         for (int role = 0; role <= IG_ROLE_COUNT; role++) {
             if (!s->groups[part][role].tensors) continue;
             ig_json_open(w, '{');
-            put_text(w, "layers", ig_sketch_part_name((enum ig_sketch_part)part));
-            put_text(w, "module", role < IG_ROLE_COUNT ? ig_role_name((enum ig_role)role) : "all");
+            ig_json_add_text(w, "layers", ig_sketch_part_name((enum ig_sketch_part)part));
+            ig_json_add_text(w, "module",
+                             role < IG_ROLE_COUNT ? ig_role_name((enum ig_role)role) : "all");
             put_pool(s, &s->groups[part][role], w);
             ig_json_close(w, '}');
         }
@@ -88,12 +76,12 @@ static void put_cells(const struct ig_sketch_summary *s, struct ig_json_writer *
             ig_json_put_int(w, cell->layer);
         else
             ig_json_put_null(w);
-        put_text(w, "module", s->kinds[cell->kind].name);
-        put_text(w, "role", ig_role_name(s->kinds[cell->kind].role));
-        put_text(w, "tensor", cell->name);
+        ig_json_add_text(w, "module", s->kinds[cell->kind].name);
+        ig_json_add_text(w, "role", ig_role_name(s->kinds[cell->kind].role));
+        ig_json_add_text(w, "tensor", cell->name);
         put_pool(s, &cell->pool, w);
         cli_sketch_words(s, cell, &words);
-        put_text(w, "words", words.data ? words.data : "");
+        ig_json_add_text(w, "words", words.data ? words.data : "");
         ig_buf_release(&words);
         ig_json_close(w, '}');
     }
@@ -108,11 +96,10 @@ static void put_marks(const struct ig_sketch_summary *s, struct ig_json_writer *
         for (int i = 0; i < s->mark_count[list]; i++) {
             const struct ig_sketch_mark *mark = &s->marks[list][i];
             ig_json_open(w, '{');
-            put_text(w, "why", cli_sketch_list_title(s, (enum ig_sketch_list)list));
-            put_text(w, "tensor", mark->name);
-            ig_json_key(w, "value");
-            ig_json_put_real(w, mark->value);
-            if (*cli_sketch_whose(s, mark)) put_text(w, "model", cli_sketch_whose(s, mark));
+            ig_json_add_text(w, "why", cli_sketch_list_title(s, (enum ig_sketch_list)list));
+            ig_json_add_text(w, "tensor", mark->name);
+            ig_json_add_real(w, "value", mark->value);
+            if (*cli_sketch_whose(s, mark)) ig_json_add_text(w, "model", cli_sketch_whose(s, mark));
             ig_json_close(w, '}');
         }
     ig_json_close(w, ']');
@@ -121,16 +108,16 @@ static void put_marks(const struct ig_sketch_summary *s, struct ig_json_writer *
 void cli_sketch_json(const struct ig_sketch_summary *s, struct ig_json_writer *w)
 {
     ig_json_open(w, '{');
-    put_text(w, "ingot", s->head->version);
-    put_text(w, "method", s->head->method);
-    if (s->quantize) put_text(w, "quantize", s->quantize);
+    ig_json_add_text(w, "ingot", s->head->version);
+    ig_json_add_text(w, "method", s->head->method);
+    if (s->quantize) ig_json_add_text(w, "quantize", s->quantize);
     ig_json_key(w, "models");
     ig_json_open(w, '[');
     for (int i = 0; i < s->head->model_count; i++) {
         ig_json_open(w, '{');
-        put_text(w, "model", s->head->models[i].path);
-        put_text(w, "label", s->head->models[i].label);
-        put_text(w, "identity", s->head->models[i].identity);
+        ig_json_add_text(w, "model", s->head->models[i].path);
+        ig_json_add_text(w, "label", s->head->models[i].label);
+        ig_json_add_text(w, "identity", s->head->models[i].identity);
         ig_json_close(w, '}');
     }
     ig_json_close(w, ']');
@@ -139,11 +126,11 @@ void cli_sketch_json(const struct ig_sketch_summary *s, struct ig_json_writer *w
     for (int i = 0; i < s->input_count; i++)
         ig_json_put_text(w, ig_slice_of(s->inputs[i]));
     ig_json_close(w, ']');
-    put_int(w, "tensors", s->all.tensors);
-    put_int(w, "copied", s->all.copied);
-    put_int(w, "shares_outside", s->outside);
-    put_int(w, "not_finite", s->not_finite);
-    put_int(w, "other_inputs", s->other_inputs);
+    ig_json_add_int(w, "tensors", s->all.tensors);
+    ig_json_add_int(w, "copied", s->all.copied);
+    ig_json_add_int(w, "shares_outside", s->outside);
+    ig_json_add_int(w, "not_finite", s->not_finite);
+    ig_json_add_int(w, "other_inputs", s->other_inputs);
     put_groups(s, w);
     put_cells(s, w);
     put_marks(s, w);

@@ -75,4 +75,9 @@ void ig_json_put_int(struct ig_json_writer *w, int64_t value);
 void ig_json_put_real(struct ig_json_writer *w, double value);
 void ig_json_put_bool(struct ig_json_writer *w, bool value);
 void ig_json_put_null(struct ig_json_writer *w);
+/* A key and its value. text NULL: null. */
+void ig_json_add_text(struct ig_json_writer *w, const char *key, const char *text);
+void ig_json_add_int(struct ig_json_writer *w, const char *key, int64_t value);
+void ig_json_add_real(struct ig_json_writer *w, const char *key, double value);
+void ig_json_add_bool(struct ig_json_writer *w, const char *key, bool value);
 void ig_json_put_tree(struct ig_json_writer *w, const struct ig_json *node);

@@ -13,33 +13,11 @@
 /* The release whose definitions the tasks, prompts and metrics follow (docs/eval.md). */
 #define HARNESS_VERSION "0.4.13"
 
-static void put_text(struct ig_json_writer *w, const char *key, const char *text)
-{
-    ig_json_key(w, key);
-    if (text)
-        ig_json_put_text(w, ig_slice_of(text));
-    else
-        ig_json_put_null(w);
-}
-
-static void put_int(struct ig_json_writer *w, const char *key, int64_t value)
-{
-    ig_json_key(w, key);
-    ig_json_put_int(w, value);
-}
-
-static void put_bool(struct ig_json_writer *w, const char *key, bool value)
-{
-    ig_json_key(w, key);
-    ig_json_put_bool(w, value);
-}
-
 static void put_metric(struct ig_json_writer *w, const char *name, double value, double error)
 {
     char key[64];
     snprintf(key, sizeof key, "%s,none", name);
-    ig_json_key(w, key);
-    ig_json_put_real(w, value);
+    ig_json_add_real(w, key, value);
     snprintf(key, sizeof key, "%s_stderr,none", name);
     ig_json_key(w, key);
     if (isnan(error))
@@ -57,9 +35,9 @@ static void put_results(struct ig_json_writer *w, const struct ig_eval_set *set,
         const struct ig_eval_result *r = &results[t];
         ig_json_key(w, r->task);
         ig_json_open(w, '{');
-        put_text(w, "name", r->task);
-        put_text(w, "alias", r->task);
-        put_int(w, "sample_len", r->items);
+        ig_json_add_text(w, "name", r->task);
+        ig_json_add_text(w, "alias", r->task);
+        ig_json_add_int(w, "sample_len", r->items);
         if (!set->parts[t].task->lacks_acc) put_metric(w, "acc", r->acc, r->acc_stderr);
         if (r->has_norm) put_metric(w, "acc_norm", r->acc_norm, r->acc_norm_stderr);
         ig_json_close(w, '}');
@@ -82,35 +60,34 @@ static void put_task_config(struct ig_json_writer *w, const struct eval_part *pa
     struct ig_slice description = part->yaml ? part->yaml->description.name : (struct ig_slice){0};
     ig_json_key(w, part->task->name);
     ig_json_open(w, '{');
-    put_text(w, "task", part->task->name);
-    put_text(w, "dataset_path", "json");
+    ig_json_add_text(w, "task", part->task->name);
+    ig_json_add_text(w, "dataset_path", "json");
     ig_json_key(w, "dataset_kwargs");
     ig_json_open(w, '{');
     ig_json_key(w, "data_files");
     ig_json_open(w, '{');
-    put_text(w, part->task->split, part->rows.path);
+    ig_json_add_text(w, part->task->split, part->rows.path);
     ig_json_close(w, '}');
     ig_json_close(w, '}');
     put_slice(w, "description", description, "");
     put_slice(w, "target_delimiter", part->task->target_delimiter, " ");
     put_slice(w, "fewshot_delimiter", part->task->fewshot_delimiter, "\n\n");
-    put_int(w, "num_fewshot", part->shots);
+    ig_json_add_int(w, "num_fewshot", part->shots);
     ig_json_key(w, "metric_list");
     ig_json_open(w, '[');
     for (int i = part->task->lacks_acc; i < (part->task->has_norm ? 2 : 1); i++) {
         ig_json_open(w, '{');
-        put_text(w, "metric", i ? "acc_norm" : "acc");
-        put_text(w, "aggregation", "mean");
-        put_bool(w, "higher_is_better", true);
+        ig_json_add_text(w, "metric", i ? "acc_norm" : "acc");
+        ig_json_add_text(w, "aggregation", "mean");
+        ig_json_add_bool(w, "higher_is_better", true);
         ig_json_close(w, '}');
     }
     ig_json_close(w, ']');
-    put_text(w, "output_type", "multiple_choice");
-    put_int(w, "repeats", 1);
+    ig_json_add_text(w, "output_type", "multiple_choice");
+    ig_json_add_int(w, "repeats", 1);
     ig_json_key(w, "metadata");
     ig_json_open(w, '{');
-    ig_json_key(w, "version");
-    ig_json_put_real(w, strtod(part->task->version, NULL));
+    ig_json_add_real(w, "version", strtod(part->task->version, NULL));
     ig_json_close(w, '}');
     ig_json_close(w, '}');
 }
@@ -136,11 +113,11 @@ static void put_by_task(struct ig_json_writer *w, const struct ig_eval_set *set,
             bool samples = strcmp(key, "n-samples") == 0;
             ig_json_open(w, '{');
             if (samples) {
-                put_int(w, "original", part->rows.count);
-                put_int(w, "effective", results[t].items);
+                ig_json_add_int(w, "original", part->rows.count);
+                ig_json_add_int(w, "effective", results[t].items);
             } else {
-                if (!part->task->lacks_acc) put_bool(w, "acc", true);
-                if (part->task->has_norm) put_bool(w, "acc_norm", true);
+                if (!part->task->lacks_acc) ig_json_add_bool(w, "acc", true);
+                if (part->task->has_norm) ig_json_add_bool(w, "acc_norm", true);
             }
             ig_json_close(w, '}');
         }
@@ -153,24 +130,24 @@ static void put_config(struct ig_json_writer *w, const struct ig_eval_record *re
     const struct ig_eval_job *job = &record->set->job;
     ig_json_key(w, "config");
     ig_json_open(w, '{');
-    put_text(w, "model", "ingot");
+    ig_json_add_text(w, "model", "ingot");
     ig_json_key(w, "model_args");
     ig_json_open(w, '{');
-    put_text(w, "pretrained", record->job.model);
+    ig_json_add_text(w, "pretrained", record->job.model);
     ig_json_close(w, '}');
     ig_json_key(w, "limit");
     if (job->limit)
         ig_json_put_int(w, job->limit);
     else
         ig_json_put_null(w);
-    put_int(w, "fewshot_seed", (int64_t)eval__seed(job));
+    ig_json_add_int(w, "fewshot_seed", (int64_t)eval__seed(job));
     ig_json_close(w, '}');
-    put_text(w, "git_hash", NULL);
-    put_int(w, "date", record->job.now);
-    put_text(w, "pretty_env_info", "ingot " INGOT_VERSION);
-    put_text(w, "transformers_version", NULL);
-    put_text(w, "lm_eval_version", HARNESS_VERSION);
-    put_text(w, "upper_git_hash", NULL);
+    ig_json_add_text(w, "git_hash", NULL);
+    ig_json_add_int(w, "date", record->job.now);
+    ig_json_add_text(w, "pretty_env_info", "ingot " INGOT_VERSION);
+    ig_json_add_text(w, "transformers_version", NULL);
+    ig_json_add_text(w, "lm_eval_version", HARNESS_VERSION);
+    ig_json_add_text(w, "upper_git_hash", NULL);
 }
 
 static void put_tokenizer(struct ig_json_writer *w, const struct ig_tokenizer *tokenizer,
@@ -192,8 +169,8 @@ static void put_tokenizer(struct ig_json_writer *w, const struct ig_tokenizer *t
         ig_json_put_text(w, ig_slice_of(id));
         ig_json_close(w, ']');
     }
-    put_int(w, "eot_token_id", eos);
-    put_int(w, "max_length", shape->context);
+    ig_json_add_int(w, "eot_token_id", eos);
+    ig_json_add_int(w, "max_length", shape->context);
 }
 
 static void put_origin(struct ig_json_writer *w, struct ig_eval_record *record)
@@ -204,15 +181,15 @@ static void put_origin(struct ig_json_writer *w, struct ig_eval_record *record)
     ig_json_open(w, '{');
     for (int t = 0; t < record->set->count; t++) {
         ig_sha256_end(&record->parts[t].hash, hex);
-        put_text(w, record->set->parts[t].task->name, hex);
+        ig_json_add_text(w, record->set->parts[t].task->name, hex);
     }
     ig_json_close(w, '}');
-    put_text(w, "model_source", "ingot");
-    put_text(w, "model_name", record->job.model);
-    put_text(w, "model_name_sanitized", record->model_clean);
-    put_text(w, "system_instruction", NULL);
-    put_text(w, "system_instruction_sha", NULL);
-    put_bool(w, "fewshot_as_multiturn", record->set->job.multiturn);
+    ig_json_add_text(w, "model_source", "ingot");
+    ig_json_add_text(w, "model_name", record->job.model);
+    ig_json_add_text(w, "model_name_sanitized", record->model_clean);
+    ig_json_add_text(w, "system_instruction", NULL);
+    ig_json_add_text(w, "system_instruction_sha", NULL);
+    ig_json_add_bool(w, "fewshot_as_multiturn", record->set->job.multiturn);
     ig_json_key(w, "chat_template");
     if (chat.ptr) {
         ig_json_put_text(w, chat);
@@ -220,9 +197,9 @@ static void put_origin(struct ig_json_writer *w, struct ig_eval_record *record)
     } else {
         ig_json_put_null(w);
     }
-    put_text(w, "chat_template_sha", chat.ptr ? hex : NULL);
+    ig_json_add_text(w, "chat_template_sha", chat.ptr ? hex : NULL);
     snprintf(seconds, sizeof seconds, "%.3f", ig_clock_seconds() - record->started);
-    put_text(w, "total_evaluation_time_seconds", seconds);
+    ig_json_add_text(w, "total_evaluation_time_seconds", seconds);
 }
 
 /* What a baseline made clear, task by task. */
@@ -231,22 +208,20 @@ static void put_verdicts(struct ig_json_writer *w, const struct ig_eval_record *
 {
     ig_json_key(w, "until_clear");
     ig_json_open(w, '{');
-    put_text(w, "baseline", record->job.until);
-    put_text(w, "method", "bet by Laplace's rule on items that one of the two has right");
-    ig_json_key(w, "alpha");
-    ig_json_put_real(w, 1 / IG_EVAL_CLEAR);
+    ig_json_add_text(w, "baseline", record->job.until);
+    ig_json_add_text(w, "method", "bet by Laplace's rule on items that one of the two has right");
+    ig_json_add_real(w, "alpha", 1 / IG_EVAL_CLEAR);
     ig_json_key(w, "tasks");
     ig_json_open(w, '{');
     for (int t = 0; t < record->set->count; t++) {
         const struct ig_eval_result *r = &results[t];
         ig_json_key(w, r->task);
         ig_json_open(w, '{');
-        put_bool(w, "stopped", r->stopped);
-        put_int(w, "items", r->items);
-        put_int(w, "better", r->better);
-        put_int(w, "worse", r->worse);
-        ig_json_key(w, "e_value");
-        ig_json_put_real(w, r->evidence);
+        ig_json_add_bool(w, "stopped", r->stopped);
+        ig_json_add_int(w, "items", r->items);
+        ig_json_add_int(w, "better", r->better);
+        ig_json_add_int(w, "worse", r->worse);
+        ig_json_add_real(w, "e_value", r->evidence);
         ig_json_close(w, '}');
     }
     ig_json_close(w, '}');
@@ -261,18 +236,18 @@ static void put_profile(struct ig_json_writer *w, const struct ig_eval_record *r
     const struct ig_eval_identity *identity = record->job.identity;
     ig_json_key(w, "ingot");
     ig_json_open(w, '{');
-    put_text(w, "version", INGOT_VERSION);
-    put_text(w, "style", set->job.style == IG_EVAL_MLX ? "mlx" : "lm-eval");
-    put_bool(w, "chat_template", set->job.chat != NULL);
+    ig_json_add_text(w, "version", INGOT_VERSION);
+    ig_json_add_text(w, "style", set->job.style == IG_EVAL_MLX ? "mlx" : "lm-eval");
+    ig_json_add_bool(w, "chat_template", set->job.chat != NULL);
     ig_json_key(w, "shots");
     ig_json_open(w, '{');
     for (int t = 0; t < set->count; t++)
-        put_int(w, set->parts[t].task->name, set->parts[t].shots);
+        ig_json_add_int(w, set->parts[t].task->name, set->parts[t].shots);
     ig_json_close(w, '}');
-    put_text(w, "arithmetic", ig_model_arithmetic(model));
-    put_text(w, "rope", record->job.rope ? record->job.rope : "as-config");
-    put_text(w, "model_digest", identity ? identity->model : NULL);
-    put_text(w, "tokenizer_digest", identity ? identity->tokenizer : NULL);
+    ig_json_add_text(w, "arithmetic", ig_model_arithmetic(model));
+    ig_json_add_text(w, "rope", record->job.rope ? record->job.rope : "as-config");
+    ig_json_add_text(w, "model_digest", identity ? identity->model : NULL);
+    ig_json_add_text(w, "tokenizer_digest", identity ? identity->tokenizer : NULL);
     if (record->job.until) put_verdicts(w, record, results);
     ig_json_key(w, "first_prompts");
     ig_json_open(w, '{');

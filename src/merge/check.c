@@ -279,25 +279,20 @@ static void put_reach(const struct checker *c, const struct sink *s, const struc
         return;
     }
     ig_json_open(s->json, '{');
-    ig_json_key(s->json, "name");
-    ig_json_put_text(s->json, ig_slice_of(o->name));
+    ig_json_add_text(s->json, "name", o->name);
     if (model >= 0) {
-        ig_json_key(s->json, "model");
-        ig_json_put_text(s->json, ig_slice_of(path_of(c, model)));
+        ig_json_add_text(s->json, "model", path_of(c, model));
     }
     ig_json_key(s->json, "values");
     ig_json_open(s->json, '[');
     for (int i = 0; i < r.count; i++) {
         ig_json_open(s->json, '{');
-        ig_json_key(s->json, "value");
-        ig_json_put_text(s->json, ig_slice_of(r.values[i]));
-        ig_json_key(s->json, "tensors");
-        ig_json_put_int(s->json, r.tensors[i]);
+        ig_json_add_text(s->json, "value", r.values[i]);
+        ig_json_add_int(s->json, "tensors", r.tensors[i]);
         ig_json_close(s->json, '}');
     }
     ig_json_close(s->json, ']');
-    ig_json_key(s->json, "all");
-    ig_json_put_bool(s->json, !r.more);
+    ig_json_add_bool(s->json, "all", !r.more);
     ig_json_close(s->json, '}');
 }
 

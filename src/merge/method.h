@@ -148,7 +148,6 @@ static inline double merge__lane_sum(const double *l)
 }
 
 /* Members of a sketchbook line. */
-void merge__put_real(struct ig_json_writer *w, const char *key, double value);
 void merge__put_reals(struct ig_json_writer *w, const char *key, const double *values, int count);
 
 /* The elements of a tensor's rows: the last dimension; of a vector or scalar, all of it. */

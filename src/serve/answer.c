@@ -4,21 +4,6 @@
 
 #include <stdio.h>
 
-static void put_text(struct ig_json_writer *w, const char *key, const char *text)
-{
-    ig_json_key(w, key);
-    if (text)
-        ig_json_put_text(w, ig_slice_of(text));
-    else
-        ig_json_put_null(w);
-}
-
-static void put_int(struct ig_json_writer *w, const char *key, int64_t value)
-{
-    ig_json_key(w, key);
-    ig_json_put_int(w, value);
-}
-
 static void put_error(struct ig_json_writer *w, const struct serve_error *error)
 {
     const char *type = error->status == 401   ? "authentication_error"
@@ -28,10 +13,10 @@ static void put_error(struct ig_json_writer *w, const struct serve_error *error)
                                               : "invalid_request_error";
     ig_json_key(w, "error");
     ig_json_open(w, '{');
-    put_text(w, "message", error->text);
-    put_text(w, "type", type);
-    put_text(w, "param", error->param);
-    put_text(w, "code", error->code);
+    ig_json_add_text(w, "message", error->text);
+    ig_json_add_text(w, "type", type);
+    ig_json_add_text(w, "param", error->param);
+    ig_json_add_text(w, "code", error->code);
     ig_json_close(w, '}');
 }
 
@@ -60,8 +45,7 @@ static void put_token(const struct serve_reply *r, struct ig_json_writer *w, int
     token_text(r, id, &text);
     ig_json_key(w, "token");
     ig_json_put_text(w, ig_buf_view(&text));
-    ig_json_key(w, "logprob");
-    ig_json_put_real(w, logprob);
+    ig_json_add_real(w, "logprob", logprob);
     ig_json_key(w, "bytes");
     if (ig_slice_find(ig_buf_view(&text), ig_slice_of("\xEF\xBF\xBD"))) {
         ig_json_put_null(w);
@@ -116,8 +100,7 @@ static void put_top(const struct serve_reply *r, struct ig_json_writer *w,
     ig_json_open(w, '{');
     for (size_t t = 0; t < r->job.top_count; t++) {
         token_text(r, tops[t].token, &text);
-        ig_json_key(w, text.data ? text.data : "");
-        ig_json_put_real(w, (double)tops[t].logprob);
+        ig_json_add_real(w, text.data ? text.data : "", (double)tops[t].logprob);
     }
     ig_json_close(w, '}');
     ig_buf_release(&text);
@@ -168,23 +151,23 @@ static void put_logprobs(struct serve_reply *r, struct ig_json_writer *w)
 static void put_head(const struct serve_reply *r, struct ig_json_writer *w, bool chunk)
 {
     const char *chat = chunk ? "chat.completion.chunk" : "chat.completion";
-    put_text(w, "id", r->id);
-    put_text(w, "object", r->request.chat ? chat : "text_completion");
-    put_int(w, "created", r->created);
-    put_text(w, "model", r->server->name);
-    put_text(w, "system_fingerprint", "ingot-" INGOT_VERSION);
+    ig_json_add_text(w, "id", r->id);
+    ig_json_add_text(w, "object", r->request.chat ? chat : "text_completion");
+    ig_json_add_int(w, "created", r->created);
+    ig_json_add_text(w, "model", r->server->name);
+    ig_json_add_text(w, "system_fingerprint", "ingot-" INGOT_VERSION);
 }
 
 static void put_usage(const struct serve_reply *r, struct ig_json_writer *w)
 {
     ig_json_key(w, "usage");
     ig_json_open(w, '{');
-    put_int(w, "prompt_tokens", (int64_t)r->prompt.count);
-    put_int(w, "completion_tokens", (int64_t)r->taken);
-    put_int(w, "total_tokens", (int64_t)(r->prompt.count + r->taken));
+    ig_json_add_int(w, "prompt_tokens", (int64_t)r->prompt.count);
+    ig_json_add_int(w, "completion_tokens", (int64_t)r->taken);
+    ig_json_add_int(w, "total_tokens", (int64_t)(r->prompt.count + r->taken));
     ig_json_key(w, "prompt_tokens_details");
     ig_json_open(w, '{');
-    put_int(w, "cached_tokens", (int64_t)r->job.cached);
+    ig_json_add_int(w, "cached_tokens", (int64_t)r->job.cached);
     ig_json_close(w, '}');
     ig_json_close(w, '}');
 }
@@ -197,9 +180,9 @@ static void put_calls(struct serve_reply *r, struct ig_json_writer *w, bool numb
         char id[64];
         snprintf(id, sizeof id, "call_%.24s_%zu", strchr(r->id, '-') + 1, r->calls);
         ig_json_open(w, '{');
-        if (numbered) put_int(w, "index", (int64_t)r->calls);
-        put_text(w, "id", id);
-        put_text(w, "type", "function");
+        if (numbered) ig_json_add_int(w, "index", (int64_t)r->calls);
+        ig_json_add_text(w, "id", id);
+        ig_json_add_text(w, "type", "function");
         ig_json_key(w, "function");
         ig_json_open(w, '{');
         ig_json_key(w, "name");
@@ -218,7 +201,7 @@ static void put_message(struct serve_reply *r, struct ig_json_writer *w)
     const struct ig_reply_text *t = &r->text;
     ig_json_key(w, "message");
     ig_json_open(w, '{');
-    put_text(w, "role", "assistant");
+    ig_json_add_text(w, "role", "assistant");
     ig_json_key(w, "content");
     if (t->content.len == 0 && t->call_count > 0)
         ig_json_put_null(w);
@@ -240,7 +223,7 @@ void serve__write_answer(struct serve_reply *reply, struct ig_buf *out)
     ig_json_key(&w, "choices");
     ig_json_open(&w, '[');
     ig_json_open(&w, '{');
-    put_int(&w, "index", 0);
+    ig_json_add_int(&w, "index", 0);
     if (reply->request.chat) {
         put_message(reply, &w);
     } else {
@@ -248,7 +231,7 @@ void serve__write_answer(struct serve_reply *reply, struct ig_buf *out)
         ig_json_put_text(&w, ig_buf_view(&reply->text.content));
     }
     put_logprobs(reply, &w);
-    put_text(&w, "finish_reason", reply->finish);
+    ig_json_add_text(&w, "finish_reason", reply->finish);
     ig_json_close(&w, '}');
     ig_json_close(&w, ']');
     put_usage(reply, &w);
@@ -269,8 +252,8 @@ static void put_delta(struct serve_reply *r, struct ig_json_writer *w, enum part
     ig_json_key(w, "delta");
     ig_json_open(w, '{');
     if (part == PART_ROLE) {
-        put_text(w, "role", "assistant");
-        put_text(w, "content", "");
+        ig_json_add_text(w, "role", "assistant");
+        ig_json_add_text(w, "content", "");
     } else if (part == PART_REASONING) {
         ig_json_key(w, "reasoning_content");
         ig_json_put_text(w, ig_buf_view(&r->text.reasoning));
@@ -292,13 +275,13 @@ static void write_event(struct serve_reply *r, struct ig_buf *out, enum part par
     ig_json_key(&w, "choices");
     ig_json_open(&w, '[');
     ig_json_open(&w, '{');
-    put_int(&w, "index", 0);
+    ig_json_add_int(&w, "index", 0);
     put_delta(r, &w, part);
     put_logprobs(r, &w);
-    put_text(&w, "finish_reason", part == PART_END ? r->finish : NULL);
+    ig_json_add_text(&w, "finish_reason", part == PART_END ? r->finish : NULL);
     ig_json_close(&w, '}');
     ig_json_close(&w, ']');
-    if (r->request.include_usage) put_text(&w, "usage", NULL);
+    if (r->request.include_usage) ig_json_add_text(&w, "usage", NULL);
     ig_json_close(&w, '}');
     ig_buf_text(out, "\n\n");
 }
@@ -345,11 +328,11 @@ void serve__write_ending(struct serve_reply *reply, struct ig_buf *out)
 static void put_model(const struct ig_server *server, struct ig_json_writer *w)
 {
     ig_json_open(w, '{');
-    put_text(w, "id", server->name);
-    put_text(w, "object", "model");
-    put_int(w, "created", server->created);
-    put_text(w, "owned_by", "ingot");
-    put_int(w, "max_model_len", serve__engine_context(server->engine));
+    ig_json_add_text(w, "id", server->name);
+    ig_json_add_text(w, "object", "model");
+    ig_json_add_int(w, "created", server->created);
+    ig_json_add_text(w, "owned_by", "ingot");
+    ig_json_add_int(w, "max_model_len", serve__engine_context(server->engine));
     ig_json_close(w, '}');
 }
 
@@ -361,7 +344,7 @@ void serve__write_models(const struct ig_server *server, bool one, struct ig_buf
         return;
     }
     ig_json_open(&w, '{');
-    put_text(&w, "object", "list");
+    ig_json_add_text(&w, "object", "list");
     ig_json_key(&w, "data");
     ig_json_open(&w, '[');
     put_model(server, &w);

@@ -169,6 +169,33 @@ void ig_json_put_null(struct ig_json_writer *w)
     ig_buf_text(w->out, "null");
 }
 
+void ig_json_add_text(struct ig_json_writer *w, const char *key, const char *text)
+{
+    ig_json_key(w, key);
+    if (text)
+        ig_json_put_text(w, ig_slice_of(text));
+    else
+        ig_json_put_null(w);
+}
+
+void ig_json_add_int(struct ig_json_writer *w, const char *key, int64_t value)
+{
+    ig_json_key(w, key);
+    ig_json_put_int(w, value);
+}
+
+void ig_json_add_real(struct ig_json_writer *w, const char *key, double value)
+{
+    ig_json_key(w, key);
+    ig_json_put_real(w, value);
+}
+
+void ig_json_add_bool(struct ig_json_writer *w, const char *key, bool value)
+{
+    ig_json_key(w, key);
+    ig_json_put_bool(w, value);
+}
+
 void ig_json_put_tree(struct ig_json_writer *w, const struct ig_json *node)
 {
     separate(w);

@@ -86,18 +86,6 @@ static const char *kind_name(enum ig_adapter_kind kind)
     return names[kind];
 }
 
-static void put_real(struct ig_json_writer *w, const char *key, double value)
-{
-    ig_json_key(w, key);
-    ig_json_put_real(w, value);
-}
-
-static void put_int(struct ig_json_writer *w, const char *key, int64_t value)
-{
-    ig_json_key(w, key);
-    ig_json_put_int(w, value);
-}
-
 void adapter__put_rows(const struct ig_adapter *a, struct ig_json_writer *w)
 {
     ig_json_open(w, '[');
@@ -106,22 +94,21 @@ void adapter__put_rows(const struct ig_adapter *a, struct ig_json_writer *w)
         ig_json_open(w, '{');
         ig_json_key(w, "module");
         ig_json_put_text(w, r->module);
-        ig_json_key(w, "kind");
-        ig_json_put_text(w, ig_slice_of(kind_name(r->kind)));
-        put_real(w, "relative", r->relative);
+        ig_json_add_text(w, "kind", kind_name(r->kind));
+        ig_json_add_real(w, "relative", r->relative);
         if (r->kind == IG_ADAPTER_LORA) {
             ig_json_key(w, "shape");
             ig_json_open(w, '[');
             ig_json_put_int(w, r->rows);
             ig_json_put_int(w, r->cols);
             ig_json_close(w, ']');
-            put_int(w, "rank", r->rank);
-            put_real(w, "kept", r->kept);
-            put_real(w, "effective_rank", r->effective);
-            put_int(w, "rank_90", r->rank_90);
-            put_int(w, "rank_99", r->rank_99);
-            put_real(w, "sigma_first", r->sigma_first);
-            put_real(w, "sigma_last", r->sigma_last);
+            ig_json_add_int(w, "rank", r->rank);
+            ig_json_add_real(w, "kept", r->kept);
+            ig_json_add_real(w, "effective_rank", r->effective);
+            ig_json_add_int(w, "rank_90", r->rank_90);
+            ig_json_add_int(w, "rank_99", r->rank_99);
+            ig_json_add_real(w, "sigma_first", r->sigma_first);
+            ig_json_add_real(w, "sigma_last", r->sigma_last);
         }
         ig_json_close(w, '}');
     }
@@ -134,12 +121,12 @@ bool ig_adapter_describe(const struct ig_adapter *a, struct ig_buf *out, struct 
     ig_json_open(&w, '{');
     ig_json_key(&w, "output");
     ig_json_put_text(&w, ig_slice_of(a->job.out));
-    put_int(&w, "rank", a->rank);
-    put_real(&w, "alpha", (double)a->rank * a->scale);
-    put_real(&w, "kept", ig_adapter_kept(a));
-    put_int(&w, "output_bytes", (int64_t)a->bytes);
-    put_real(&w, "seconds", a->seconds);
-    put_int(&w, "peak_bytes", (int64_t)ig_peak_bytes());
+    ig_json_add_int(&w, "rank", a->rank);
+    ig_json_add_real(&w, "alpha", (double)a->rank * a->scale);
+    ig_json_add_real(&w, "kept", ig_adapter_kept(a));
+    ig_json_add_int(&w, "output_bytes", (int64_t)a->bytes);
+    ig_json_add_real(&w, "seconds", a->seconds);
+    ig_json_add_int(&w, "peak_bytes", (int64_t)ig_peak_bytes());
     ig_json_key(&w, "modules");
     adapter__put_rows(a, &w);
     ig_json_close(&w, '}');

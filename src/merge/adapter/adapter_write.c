@@ -183,8 +183,7 @@ static bool write_weights(struct output *o, struct ig_err *err)
 
 static void key_text(struct ig_json_writer *w, const char *key, const char *text)
 {
-    ig_json_key(w, key);
-    ig_json_put_text(w, ig_slice_of(text));
+    ig_json_add_text(w, key, text);
 }
 
 /* The last names of what is kept of a part, each once, in the model's order. */

@@ -138,7 +138,7 @@ static void trace(const struct merge_case *job, const void *state, struct ig_jso
     (void)job;
     const struct state *s = state;
     merge__put_reals(w, "quartiles", s->quartiles, CUTS);
-    merge__put_real(w, "threshold", (double)s->threshold);
+    ig_json_add_real(w, "threshold", (double)s->threshold);
 }
 
 const struct merge_method merge__arcee_fusion = {

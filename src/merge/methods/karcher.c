@@ -106,8 +106,7 @@ static void trace(const struct merge_case *job, const void *state, struct ig_jso
 {
     (void)job;
     const struct state *s = state;
-    ig_json_key(w, "iterations");
-    ig_json_put_int(w, s->iterations);
+    ig_json_add_int(w, "iterations", s->iterations);
     merge__span_trace(&s->span, w);
 }
 

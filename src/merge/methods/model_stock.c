@@ -123,10 +123,9 @@ static void map(const struct merge_block *block, const void *state, float *out)
 static void trace(const struct merge_case *job, const void *state, struct ig_json_writer *w)
 {
     const struct state *s = state;
-    ig_json_key(w, "vectors");
-    ig_json_put_text(w, ig_slice_of(is_filter_wise(job) ? "rows" : "tensor"));
-    merge__put_real(w, "mean_cosine", s->cosine);
-    merge__put_real(w, "t", s->t);
+    ig_json_add_text(w, "vectors", is_filter_wise(job) ? "rows" : "tensor");
+    ig_json_add_real(w, "mean_cosine", s->cosine);
+    ig_json_add_real(w, "t", s->t);
     if (!is_filter_wise(job)) merge__span_trace(&s->span, w);
 }
 

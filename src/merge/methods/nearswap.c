@@ -71,7 +71,7 @@ static void map(const struct merge_block *b, const void *state, float *out)
 static void trace(const struct merge_case *job, const void *state, struct ig_json_writer *w)
 {
     (void)state;
-    merge__put_real(w, "t", ((const struct options *)job->options)->t);
+    ig_json_add_real(w, "t", ((const struct options *)job->options)->t);
 }
 
 const struct merge_method merge__nearswap = {

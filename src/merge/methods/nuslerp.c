@@ -353,15 +353,14 @@ static void trace(const struct merge_case *job, const void *state, struct ig_jso
 {
     const struct state *s = state;
     bool whole = vectors_of(job) == WHOLE;
-    ig_json_key(w, "vectors");
-    ig_json_put_text(w, ig_slice_of(vector_names[vectors_of(job)]));
-    merge__put_real(w, "t", t_of(job));
+    ig_json_add_text(w, "vectors", vector_names[vectors_of(job)]);
+    ig_json_add_real(w, "t", t_of(job));
     if (is_stepwise(job)) {
-        if (whole) merge__put_real(w, "cosine", s->cosine);
+        if (whole) ig_json_add_real(w, "cosine", s->cosine);
     } else if (whole) {
         merge__span_trace(&s->span, w);
     } else {
-        merge__put_real(w, "mean_cosine", s->cosine);
+        ig_json_add_real(w, "mean_cosine", s->cosine);
     }
 }
 

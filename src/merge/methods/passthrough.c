@@ -37,8 +37,7 @@ static void map(const struct merge_block *block, const void *state, float *out)
 static void trace(const struct merge_case *job, const void *state, struct ig_json_writer *w)
 {
     (void)state;
-    ig_json_key(w, "scale");
-    ig_json_put_real(w, scale_of(job));
+    ig_json_add_real(w, "scale", scale_of(job));
 }
 
 const struct merge_method merge__passthrough = {

@@ -120,7 +120,7 @@ static void map_plus(const struct merge_block *b, const void *state, float *out)
 static void trace_ram(const struct merge_case *job, const void *state, struct ig_json_writer *w)
 {
     (void)state;
-    merge__put_real(w, "epsilon", ((const struct options *)job->options)->epsilon);
+    ig_json_add_real(w, "epsilon", ((const struct options *)job->options)->epsilon);
 }
 
 static void trace_plus(const struct merge_case *job, const void *state, struct ig_json_writer *w)

@@ -229,10 +229,9 @@ static void trace(const struct merge_case *job, const void *state, struct ig_jso
     const struct state *s = state;
     merge__put_reals(w, "weight", s->weight, job->models - 1);
     if (!selects(job) || topk_of(job) <= 0) return;
-    ig_json_key(w, "kept");
-    ig_json_put_int(w, job->tensor->elems - s->cut.below);
-    merge__put_real(w, "variance_threshold",
-                    (double)merge__magnitude_of_key(s->cut.split ? s->cut.tie : s->cut.least));
+    ig_json_add_int(w, "kept", job->tensor->elems - s->cut.below);
+    ig_json_add_real(w, "variance_threshold",
+                     (double)merge__magnitude_of_key(s->cut.split ? s->cut.tie : s->cut.least));
 }
 
 const struct merge_method merge__sce = {

@@ -91,8 +91,7 @@ static void trace(const struct merge_case *job, const void *state, struct ig_jso
 {
     (void)job;
     const struct state *s = state;
-    ig_json_key(w, "cosine");
-    ig_json_put_real(w, s->cosine);
+    ig_json_add_real(w, "cosine", s->cosine);
     ig_json_key(w, "c");
     ig_json_open(w, '[');
     ig_json_put_real(w, s->c[0]);

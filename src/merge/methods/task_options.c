@@ -115,7 +115,7 @@ static void trace(const struct merge_case *job, const void *state, struct ig_jso
     enum task_sparsify kind = task__variant(job)->sparsify;
     double kept[MERGE_MODELS_MAX];
     put_weights(job, w);
-    merge__put_real(w, "lambda", o->lambda);
+    ig_json_add_real(w, "lambda", o->lambda);
     if (kind == TASK_LARGEST || kind == TASK_MIDDLE) put_cuts(job, s, w);
     if (!o->rescale || kind == TASK_WHOLE) return;
     for (int i = 0; i < job->models - 1; i++)

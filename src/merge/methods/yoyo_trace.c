@@ -56,7 +56,7 @@ static void put_shares(const struct merge_case *job, const struct yoyo_state *s,
     }
     merge__put_reals(w, "c", c, k);
     if (delta) return;
-    merge__put_real(w, "c_center", s->factor * (1 - sum));
+    ig_json_add_real(w, "c_center", s->factor * (1 - sum));
 }
 
 void yoyo__trace(const struct merge_case *job, const void *state, struct ig_json_writer *w)
@@ -67,20 +67,16 @@ void yoyo__trace(const struct merge_case *job, const void *state, struct ig_json
     double distance[K_MAX];
     for (int i = 0; i < k; i++)
         distance[i] = sqrt(fmax(0, s->rr[i * k + i]));
-    ig_json_key(w, "center");
-    ig_json_put_text(w, ig_slice_of(yoyo__centers[yoyo__center(job)]));
-    ig_json_key(w, "variant");
-    ig_json_put_text(w, ig_slice_of(yoyo__variants[o->variant]));
+    ig_json_add_text(w, "center", yoyo__centers[yoyo__center(job)]);
+    ig_json_add_text(w, "variant", yoyo__variants[o->variant]);
     merge__put_reals(w, "r", s->r, k);
     merge__put_reals(w, "norm", s->norm, k);
     put_cosines(job, s, w);
     merge__put_reals(w, "distance", distance, k);
     if (!yoyo__is_median_center(job)) merge__put_reals(w, "center_weights", s->beta, k);
-    ig_json_key(w, "iterations");
-    ig_json_put_int(w, s->iterations);
+    ig_json_add_int(w, "iterations", s->iterations);
     merge__put_reals(w, "singular", s->singular, s->rank);
-    ig_json_key(w, "rank");
-    ig_json_put_int(w, s->rank);
+    ig_json_add_int(w, "rank", s->rank);
     ig_json_key(w, "directions");
     ig_json_open(w, '[');
     for (int n = 0; n < s->kept; n++)
@@ -89,8 +85,8 @@ void yoyo__trace(const struct merge_case *job, const void *state, struct ig_json
     put_matrix(w, "w", s->w, k, s->kept, k);
     merge__put_reals(w, "g", s->g, s->center_only ? 0 : k);
     merge__put_reals(w, "z", s->z, s->kept);
-    merge__put_real(w, "p", s->p);
-    merge__put_real(w, "lambda", s->lambda);
-    merge__put_real(w, "alpha", s->alpha);
+    ig_json_add_real(w, "p", s->p);
+    ig_json_add_real(w, "lambda", s->lambda);
+    ig_json_add_real(w, "alpha", s->alpha);
     put_shares(job, s, w);
 }

@@ -18,12 +18,6 @@
 #define SKETCH_BYTES_MAX ((size_t)4 << 30)
 #define WORKING_NAME     "sketchbook.partial"
 
-void merge__put_real(struct ig_json_writer *w, const char *key, double value)
-{
-    ig_json_key(w, key);
-    ig_json_put_real(w, value);
-}
-
 void merge__put_reals(struct ig_json_writer *w, const char *key, const double *values, int count)
 {
     ig_json_key(w, key);
