@@ -23,18 +23,27 @@ static bool has_dotprod(void)
 }
 #endif
 
+/* An AVX-512 without VNNI, or with it but without VBMI, takes the kernels of 256 bits. */
+enum ig_narrow_set ig_narrow_choose(enum ig_isa isa, struct ig_narrow_cpu cpu)
+{
+    if (isa >= IG_ISA_AVX512 && cpu.avx512vnni && cpu.avx512vbmi) return IG_NARROW_VNNI;
+    if (isa >= IG_ISA_AVXVNNI && cpu.avxvnni) return IG_NARROW_AVXVNNI;
+    return isa >= IG_ISA_AVX2 ? IG_NARROW_AVX2 : IG_NARROW_SET_NONE;
+}
+
 void ig_narrow_fill(struct ig_narrow_ops *ops, enum ig_isa isa)
 {
     *ops = (struct ig_narrow_ops){0};
 #if defined(__x86_64__)
-    if (isa >= IG_ISA_AVX512 && __builtin_cpu_supports("avx512vnni") &&
-        __builtin_cpu_supports("avx512vbmi")) {
-        ig_narrow_vnni(ops);
-        ops->bf16 = __builtin_cpu_supports("avx512bf16");
-    } else if (isa >= IG_ISA_AVXVNNI && ig_isa_available(IG_ISA_AVXVNNI)) {
-        ig_narrow_avxvnni(ops);
-    } else if (isa >= IG_ISA_AVX2) {
-        ig_narrow_avx2(ops);
+    struct ig_narrow_cpu cpu = {.avxvnni = ig_isa_available(IG_ISA_AVXVNNI),
+                                .avx512vnni = __builtin_cpu_supports("avx512vnni"),
+                                .avx512vbmi = __builtin_cpu_supports("avx512vbmi"),
+                                .avx512bf16 = __builtin_cpu_supports("avx512bf16")};
+    switch (ig_narrow_choose(isa, cpu)) {
+    case IG_NARROW_SET_NONE: return;
+    case IG_NARROW_AVX2: ig_narrow_avx2(ops); return;
+    case IG_NARROW_AVXVNNI: ig_narrow_avxvnni(ops); return;
+    case IG_NARROW_VNNI: ig_narrow_vnni(ops); ops->bf16 = cpu.avx512bf16;
     }
 #elif IG_ISA_HAS_NEON
     if (isa == IG_ISA_NEON && has_dotprod()) ig_narrow_dotprod(ops);

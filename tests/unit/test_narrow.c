@@ -212,11 +212,39 @@ static void broken_numbers_stay_broken(void **state)
     }
 }
 
+static void processors_take_what_they_have(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        enum ig_isa isa;
+        struct ig_narrow_cpu cpu; /* AVX-VNNI; AVX-512's VNNI, VBMI, BF16 */
+        enum ig_narrow_set want;
+    } parts[] = {
+        {"Nehalem", IG_ISA_REF, {false, false, false, false}, IG_NARROW_SET_NONE},
+        {"Haswell, Zen 3", IG_ISA_AVX2, {false, false, false, false}, IG_NARROW_AVX2},
+        {"Alder Lake", IG_ISA_AVXVNNI, {true, false, false, false}, IG_NARROW_AVXVNNI},
+        {"Skylake-SP", IG_ISA_AVX512, {false, false, false, false}, IG_NARROW_AVX2},
+        {"Cannon Lake", IG_ISA_AVX512, {false, false, true, false}, IG_NARROW_AVX2},
+        {"Cascade Lake", IG_ISA_AVX512, {false, true, false, false}, IG_NARROW_AVX2},
+        {"Cooper Lake", IG_ISA_AVX512, {false, true, false, true}, IG_NARROW_AVX2},
+        {"Ice Lake", IG_ISA_AVX512, {false, true, true, false}, IG_NARROW_VNNI},
+        {"Zen 4", IG_ISA_AVX512, {false, true, true, true}, IG_NARROW_VNNI},
+        {"Zen 5", IG_ISA_AVX512, {true, true, true, true}, IG_NARROW_VNNI},
+        {"Zen 5, IG_KERNELS=avxvnni", IG_ISA_AVXVNNI, {true, true, true, true}, IG_NARROW_AVXVNNI},
+        {"Zen 5, IG_KERNELS=avx2", IG_ISA_AVX2, {true, true, true, true}, IG_NARROW_AVX2},
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (ig_narrow_choose(parts[i].isa, parts[i].cpu) != parts[i].want)
+            fail_msg("%s takes other kernels", parts[i].name);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_packing_is_ref),
         cmocka_unit_test(largest_products_fit),
+        cmocka_unit_test(processors_take_what_they_have),
         cmocka_unit_test(broken_numbers_stay_broken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

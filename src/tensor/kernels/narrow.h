@@ -62,6 +62,14 @@ int ig_narrow_bits(const struct ig_matrix *w);
 size_t ig_narrow_x_scales(int64_t cols);
 size_t ig_narrow_w_scales(int64_t cols);
 
+/* What decides, beside the instruction set. */
+struct ig_narrow_cpu {
+    bool avxvnni, avx512vnni, avx512vbmi, avx512bf16;
+};
+enum ig_narrow_set { IG_NARROW_SET_NONE, IG_NARROW_AVX2, IG_NARROW_AVXVNNI, IG_NARROW_VNNI };
+
+/* x86-64: the kernels that such a processor takes, of the instruction sets up to isa. */
+enum ig_narrow_set ig_narrow_choose(enum ig_isa isa, struct ig_narrow_cpu cpu);
 /* Fills ops for what this machine has among the instruction sets up to isa. */
 void ig_narrow_fill(struct ig_narrow_ops *ops, enum ig_isa isa);
 void ig_narrow_ref(struct ig_narrow_ops *ops);
