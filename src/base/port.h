@@ -6,8 +6,8 @@
 #if defined(__APPLE__)
 #define st_mtim       st_mtimespec
 #define fdatasync(fd) fsync(fd)
-#define POLLRDHUP     0 /* POLLHUP says it */
-#define PORT_RSS_UNIT 1 /* of ru_maxrss, in bytes */
+#define POLLRDHUP     0     /* POLLHUP says it */
+enum { PORT_RSS_UNIT = 1 }; /* of ru_maxrss, in bytes */
 #else
-#define PORT_RSS_UNIT 1024
+enum { PORT_RSS_UNIT = 1024 };
 #endif

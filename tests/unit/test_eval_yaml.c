@@ -196,7 +196,7 @@ static void wrong_rows_are_refused(void **state)
         {BODY, "{\"q\": \"?\", \"c\": \"x\", \"a\": 0}", "'c' is not a list of 1 to 32 texts"},
         {BODY, "{\"q\": \"?\", \"c\": [1], \"a\": 0}", "choice 0 is not a text"},
         {BODY, "{\"q\": null, \"c\": [\"x\"], \"a\": 0}", "neither a text nor an integer"},
-        {BODY, "[1]", "line 1: the row is not a JSON object"},
+        {BODY, "[1]", "line 1: a JSON array, where each row is an object"},
         {BODY, "{\"q\":", "line 1"},
         {"doc_to_text: '{{z}}'\ndoc_to_choice: c\ndoc_to_target: a\n", "{\"c\": [\"x\"], \"a\": 0}",
          "doc_to_text: template, line 1, column 3: 'z' is undefined"},

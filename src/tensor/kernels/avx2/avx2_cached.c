@@ -129,7 +129,7 @@ INLINE void load_as(const struct ig_cached *as, int bits, const uint8_t *row, in
         const float *scales = scales_of(as, bits, row);
         for (int64_t j = 0; j < as->dim; j += 8) {
             __m256 v = widen(bits, row + j * bits / 8);
-            int64_t g = j / as->group;
+            int64_t g = bits == IG_CACHED_F16 ? 0 : j / as->group;
             if (bits != IG_CACHED_F16)
                 v = _mm256_fmadd_ps(v, _mm256_set1_ps(scales[g]),
                                     _mm256_set1_ps(scales[groups + g]));
