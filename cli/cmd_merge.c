@@ -13,6 +13,8 @@ static const struct ig_opt options[] = {
     IG_OPT_ARG(struct args, recipe, "RECIPE.yaml", "what to merge and how, in mergekit's YAML"),
     IG_OPT_ARG(struct args, out, "OUT", "folder to write; must not exist"),
     CLI_MERGING(struct args),
+    IG_OPT_FLAG(struct args, merging.through_disk, "through-disk", 0,
+                "of several documents: make those that others use on disk first"),
     CLI_COMMON(struct args),
     IG_OPT_END,
 };

@@ -60,14 +60,10 @@ bool cli_merging_run_list(const struct cli_merging *args, struct ig_recipe_list 
                                      .memory_bytes = args->memory,
                                      .resume = args->resume,
                                      .dist = cli_dist(),
-                                     .states = &states};
-    int count = ig_recipe_list_count(list);
-    if (count > 1 && (args->dry_run || args->check))
-        return ig_err_set(err, IG_ERR_UNSUPPORTED,
-                          "--dry-run and --check take a recipe of one document; this one has %d, "
-                          "and the last needs what the others make",
-                          count);
+                                     .states = &states,
+                                     .through_disk = args->through_disk,
+                                     .plan_only = args->dry_run || args->check};
     return ig_merge_stages(list, &job, watch, err) &&
            cli_merging_run(args, ig_recipe_list_last(list), out, json, watch, err) &&
-           ig_merge_stages_clear(list, &job, err);
+           (job.plan_only || ig_merge_stages_clear(list, &job, err));
 }

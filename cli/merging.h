@@ -6,7 +6,7 @@
 
 struct cli_merging {
     const char *quantize;
-    bool dry_run, check, trace, resume, force;
+    bool dry_run, check, trace, resume, force, through_disk;
     int64_t threads, memory;
 };
 // clang-format off

@@ -84,10 +84,14 @@ struct ig_merge_job {
     bool resume, force;
     struct ig_dist *dist; /* the ranks that do it together; NULL: this process alone */
     const struct ig_states_runner *states; /* NULL: recipes that need it are refused */
+    bool through_disk;                     /* ig_merge_stages: none is made as it is read */
+    bool plan_only; /* ig_merge_stages: refuses a stage that has to be on disk */
 };
 
-/* Makes all stages into OUT.stages/NAME (of the job out, threads, memory and resume count), and
- * tells the recipes after them where they are. */
+/* Tells each recipe what its stages are. A stage is made as the one that uses it reads it, with the
+ * bytes that it would have on disk, where it merges and does nothing else, has one user, and that
+ * one reads weights only; else it is made into OUT.stages/NAME now (of the job out, threads, memory
+ * and resume count). */
 IG_MUST_CHECK bool ig_merge_stages(struct ig_recipe_list *list, const struct ig_merge_job *job,
                                    const struct ig_watch *watch, struct ig_err *err);
 /* Removes them. */

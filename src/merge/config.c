@@ -308,7 +308,7 @@ bool merge__make_config(const struct ig_merge *m, struct ig_arena *arena,
     *out = donor;
     if (!donor && m->recipe->context)
         return ig_err_set(err, IG_ERR_DATA, "context: '%s' has no config.json",
-                          ig_store_path(m->stores[m->donor]));
+                          merge__input_name(m, m->donor));
     if (!donor || donor->type != IG_JSON_OBJECT) return true;
     struct ig_json *copy;
     if (!merge__config_copy(donor, arena, &copy, err)) return false;

@@ -18,11 +18,49 @@ static struct totals count(const struct ig_merge *m)
         t.copied += !merged;
         t.parameters += m->tensors[i].elems;
     }
-    t.memory =
-        merge__worker_bytes(m) * (uint64_t)m->threads + m->whole_bytes + merge__transplant_bytes(m);
+    t.memory = merge__worker_bytes(m) * (uint64_t)m->threads + m->whole_bytes +
+               merge__transplant_bytes(m) + merge__results_bytes(m);
     for (int i = 0; i < m->output_count; i++)
         t.disk += merge__output_bytes(m, i);
     return t;
+}
+
+/* The innermost first. */
+static void write_stages(const struct ig_merge *m, /* NOLINT(misc-no-recursion) */
+                         struct ig_buf *out)
+{
+    for (int i = 0; i < m->recipe->count; i++) {
+        const struct ig_merge *inner = merge__result_of(&m->inputs[i]);
+        if (!inner) continue;
+        write_stages(inner, out);
+        ig_buf_printf(out, "stage    " IG_SLICE_FMT ": %s of",
+                      IG_SLICE_ARG(m->recipe->models[i].path), inner->recipe->method->name);
+        for (int k = 0; k < inner->recipe->count; k++)
+            ig_buf_printf(out, "%s" IG_SLICE_FMT, k ? ", " : " ",
+                          IG_SLICE_ARG(inner->recipe->models[k].path));
+        ig_buf_text(out, "; made as it is read, nothing of it on disk\n");
+    }
+}
+
+static void put_stages(const struct ig_merge *m, /* NOLINT(misc-no-recursion) */
+                       struct ig_json_writer *w)
+{
+    for (int i = 0; i < m->recipe->count; i++) {
+        const struct ig_merge *inner = merge__result_of(&m->inputs[i]);
+        if (!inner) continue;
+        put_stages(inner, w);
+        ig_json_open(w, '{');
+        ig_json_key(w, "stage");
+        ig_json_put_text(w, m->recipe->models[i].path);
+        ig_json_key(w, "method");
+        ig_json_put_text(w, ig_slice_of(inner->recipe->method->name));
+        ig_json_key(w, "models");
+        ig_json_open(w, '[');
+        for (int k = 0; k < inner->recipe->count; k++)
+            ig_json_put_text(w, inner->recipe->models[k].path);
+        ig_json_close(w, ']');
+        ig_json_close(w, '}');
+    }
 }
 
 static void write_json(const struct ig_merge *m, const struct totals *t, struct ig_buf *out)
@@ -35,6 +73,10 @@ static void write_json(const struct ig_merge *m, const struct totals *t, struct 
     ig_json_open(&w, '[');
     for (int i = 0; i < m->recipe->count; i++)
         ig_json_put_text(&w, m->recipe->models[i].path);
+    ig_json_close(&w, ']');
+    ig_json_key(&w, "stages");
+    ig_json_open(&w, '[');
+    put_stages(m, &w);
     ig_json_close(&w, ']');
     const struct {
         const char *key;
@@ -82,6 +124,7 @@ static void write_text(const struct ig_merge *m, const struct totals *t, struct 
     for (int i = 0; i < r->count; i++)
         ig_buf_printf(out, "%s" IG_SLICE_FMT "%s\n", i ? "         " : "models   ",
                       IG_SLICE_ARG(r->models[i].path), i == r->base ? " (base)" : "");
+    write_stages(m, out);
     ig_buf_printf(out, "tensors  %lld: %lld merged, %lld copied\n", (long long)m->count,
                   (long long)t->merged, (long long)t->copied);
     char size[32];

@@ -9,7 +9,6 @@
 
 #include "base/clock.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,73 +64,15 @@ static uint64_t input_bytes(const struct merge_task *task)
 
 static bool within(const struct run *run, int64_t index, struct ig_err *err)
 {
-    char place[IG_ERR_TEXT_MAX];
     if (err->code == IG_ERR_CANCELLED) return false;
-    int n = snprintf(place, sizeof place, "tensor '" IG_SLICE_FMT "'",
-                     IG_SLICE_ARG(run->m->tensors[index].name));
-    if (n > 0 && strncmp(err->text, place, (size_t)n) == 0)
-        return false; /* the input's, so named */
-    return ig_err_within(err, "%s", place);
-}
-
-/* ---- cells ---- */
-
-/* Of `parts` of consecutive cells: part p starts at cell p cells / parts. */
-static int64_t part_of(const struct run *run, const struct merge_task *task, int64_t index)
-{
-    const struct merge_method *method = run->m->recipe->method;
-    int64_t cells = merge__cell_count(task);
-    int64_t parts = method->parts ? method->parts(&task->job, cells) : 0;
-    return parts > 0 ? ((index + 1) * parts - 1) / cells : index;
-}
-
-static struct merge_cell cell_at(const struct merge_task *task, int64_t index, void *memory)
-{
-    int64_t first = index * task->cell_elems, rest = task->job.tensor->elems - first;
-    return (struct merge_cell){.task = task,
-                               .index = index,
-                               .first = first,
-                               .count = rest < task->cell_elems ? rest : task->cell_elems,
-                               .memory = memory};
-}
-
-static size_t memory_of(const struct run *run, const struct merge_task *task)
-{
-    const struct merge_method *method = run->m->recipe->method;
-    if (!method->memory_bytes) return 0;
-    return (size_t)method->memory_bytes(&task->job, merge__cell_count(task));
+    if (strncmp(err->text, "stage '", 7) == 0) return false; /* of another document */
+    return merge__within_tensor(run->m->tensors[index].name, err);
 }
 
 static void clear_tallies(const struct run *run, int64_t count)
 {
     for (int i = 0; count && i < run->worker_count; i++)
         memset(run->workers[i].tallies, 0, (size_t)count * sizeof(uint64_t));
-}
-
-static int64_t tallies_of(const struct run *run, const struct merge_task *task)
-{
-    const struct merge_method *method = run->m->recipe->method;
-    return method->tallies ? method->tallies(&task->job) : 0;
-}
-
-/* Reads one input's part of the cell to `to`. */
-static bool read_input(const struct run *run, struct merge_cell *cell, int input, unsigned char *to,
-                       struct ig_err *err)
-{
-    const struct ig_tensor *t = cell->task->inputs[input];
-    cell->raw[input] = to;
-    return merge__input_read(&run->m->inputs[cell->task->models[input]], t, cell->first,
-                             cell->count, to, err);
-}
-
-static bool read_cell(const struct run *run, const struct merge_worker *w, struct merge_cell *cell,
-                      struct ig_err *err)
-{
-    for (int i = 0; i < cell->task->rows; i++)
-        if (!read_input(run, cell, i, w->raw + (size_t)(i * run->m->cell_elems) * sizeof(double),
-                        err))
-            return false;
-    return true;
 }
 
 /* ---- where a task's values go ---- */
@@ -221,43 +162,6 @@ static bool finish_tensor(const struct run *run, int64_t index, const void *stat
     return true;
 }
 
-/* ---- values that are not numbers ---- */
-
-/* Something came out infinite or NaN: says which inputs hold such values. Always false. */
-static bool refuse_nonfinite(const struct run *run, struct merge_worker *w,
-                             const struct merge_task *task, struct ig_err *err)
-{
-    for (int i = 0; i < task->rows; i++) {
-        int64_t bad = 0;
-        for (int64_t c = 0; c < merge__cell_count(task); c++) {
-            struct merge_cell cell = cell_at(task, c, NULL);
-            if (!read_input(run, &cell, i, w->raw, err)) return false;
-            bad += merge__count_nonfinite(&run->e, w, &cell, i);
-        }
-        if (bad > 0)
-            return ig_err_set(
-                err, IG_ERR_DATA,
-                "model '%s' has %lld values that are NaN or infinite (nonfinite: zero takes "
-                "them for 0)",
-                ig_store_path(run->m->stores[task->models[i]]), (long long)bad);
-    }
-    return ig_err_set(err, IG_ERR_DATA, "its values are too large for 32-bit arithmetic");
-}
-
-static bool all_finite(const double *sums, int count)
-{
-    for (int i = 0; i < count; i++)
-        if (!isfinite(sums[i])) return false;
-    return true;
-}
-
-static int sums_of(const struct run *run, const struct merge_task *task, const void *state,
-                   int round)
-{
-    const struct merge_method *method = run->m->recipe->method;
-    return method->sums ? method->sums(&task->job, state, round) : -1;
-}
-
 /* ---- small tensors ---- */
 
 static size_t held_bytes(const struct ig_tensor *t)
@@ -274,7 +178,8 @@ static bool hold_cell(const struct run *run, const struct merge_worker *w, struc
         const struct ig_tensor *t = cell->task->inputs[i];
         cell->raw[i] = base + (size_t)cell->first * ig_dtype_bytes(t->dtype);
         base += held_bytes(t);
-        if (read && !read_input(run, cell, i, (unsigned char *)(uintptr_t)cell->raw[i], err))
+        if (read &&
+            !merge__read_input(&run->e, cell, i, (unsigned char *)(uintptr_t)cell->raw[i], err))
             return false;
     }
     return true;
@@ -288,20 +193,20 @@ static bool reduce_held(const struct run *run, struct merge_worker *w,
     const struct merge_totals totals = {
         .sums = total, .tallies = w->tallies, .memory = w->held, .cells = merge__cell_count(task)};
     int count;
-    for (int round = 0; (count = sums_of(run, task, w->state, round)) >= 0; round++) {
+    for (int round = 0; (count = merge__sums_of(run->m, task, w->state, round)) >= 0; round++) {
         memset(total, 0, (size_t)count * sizeof *total);
         if (run->m->tallies)
-            memset(w->tallies, 0, (size_t)tallies_of(run, task) * sizeof(uint64_t));
+            memset(w->tallies, 0, (size_t)merge__tallies_of(run->m, task) * sizeof(uint64_t));
         for (int64_t c = 0; c < merge__cell_count(task); c++) {
-            struct merge_cell cell = cell_at(task, c, w->held);
-            cell.part = part_of(run, task, c);
+            struct merge_cell cell = merge__cell_at(task, c, w->held);
+            cell.part = merge__part_of(run->m, task, c);
             if (!hold_cell(run, w, &cell, !*read, err)) return false;
             merge__reduce_cell(&run->e, w, &cell, w->state, round, part, count);
             for (int i = 0; i < count; i++)
                 total[i] += part[i];
         }
         *read = true;
-        if (!all_finite(total, count)) return refuse_nonfinite(run, w, task, err);
+        if (!merge__all_finite(total, count)) return merge__refuse_nonfinite(&run->e, w, task, err);
         if (!method->solve(&task->job, w->state, round, &totals, err)) return false;
     }
     return true;
@@ -313,14 +218,14 @@ static bool merge_held(const struct run *run, struct merge_worker *w, int64_t in
     const struct merge_task *task = &run->m->tasks[index];
     bool read = false;
     memset(w->state, 0, run->m->recipe->method->state_bytes);
-    if (run->m->held_bytes) memset(w->held, 0, memory_of(run, task));
+    if (run->m->held_bytes) memset(w->held, 0, merge__memory_of(run->m, task));
     if (!reduce_held(run, w, task, &read, err)) return false;
     if (is_wanted(run, index)) {
         for (int64_t c = 0; c < merge__cell_count(task); c++) {
-            struct merge_cell cell = cell_at(task, c, w->held);
+            struct merge_cell cell = merge__cell_at(task, c, w->held);
             if (!hold_cell(run, w, &cell, !read, err)) return false;
             if (!merge__map_cell(&run->e, w, &cell, w->state))
-                return refuse_nonfinite(run, w, task, err);
+                return merge__refuse_nonfinite(&run->e, w, task, err);
             if (!put(run, w, index, &cell, w->cell, err)) return false;
         }
     }
@@ -332,26 +237,10 @@ static bool copy_tensor(const struct run *run, struct merge_worker *w, int64_t i
                         struct ig_err *err)
 {
     const struct merge_task *task = &run->m->tasks[index];
-    const struct ig_tensor *from = task->inputs[task->source], *to = task->job.tensor;
-    unsigned char *other = w->raw + (size_t)task->cell_elems * sizeof(double);
     for (int64_t c = 0; c < merge__cell_count(task); c++) {
-        struct merge_cell cell = cell_at(task, c, NULL);
-        size_t bytes = (size_t)cell.count * ig_dtype_bytes(from->dtype);
-        if (!read_input(run, &cell, task->source, w->raw, err)) return false;
-        for (int i = 1; task->action == MERGE_IDENTICAL && i < task->rows; i++) {
-            if (!read_input(run, &cell, i, other, err)) return false;
-            if (memcmp(w->raw, other, bytes) != 0)
-                return ig_err_set(err, IG_ERR_DATA, "%s values differ between '%s' and '%s'",
-                                  ig_dtype_name(from->dtype),
-                                  ig_store_path(run->m->stores[task->models[0]]),
-                                  ig_store_path(run->m->stores[task->models[i]]));
-        }
-        const void *data = w->raw;
-        if (from->dtype != to->dtype) {
-            data = merge__recast(&run->e, w, w->raw, cell.count, from->dtype, to->dtype);
-            memcpy(w->cell, data, (size_t)cell.count * ig_dtype_bytes(to->dtype));
-            data = w->cell; /* put may recast it once more */
-        }
+        struct merge_cell cell = merge__cell_at(task, c, NULL);
+        const void *data;
+        if (!merge__copy_cell(&run->e, w, &cell, &data, err)) return false;
         if (!put(run, w, index, &cell, data, err)) return false;
     }
     return finish_tensor(run, index, NULL, err);
@@ -377,9 +266,9 @@ static bool run_small(void *user, int thread, int64_t index, struct ig_err *err)
 
 static bool reduce_one(struct run *run, struct merge_worker *w, int64_t index, struct ig_err *err)
 {
-    struct merge_cell cell = cell_at(&run->m->tasks[run->index], index, run->memory);
-    cell.part = part_of(run, cell.task, index);
-    if (!read_cell(run, w, &cell, err)) return within(run, run->index, err);
+    struct merge_cell cell = merge__cell_at(&run->m->tasks[run->index], index, run->memory);
+    cell.part = merge__part_of(run->m, cell.task, index);
+    if (!merge__read_cell(&run->e, w, &cell, err)) return within(run, run->index, err);
     merge__reduce_cell(&run->e, w, &cell, run->state, run->round, run->sums + index * run->count,
                        run->count);
     uint64_t bytes = 0;
@@ -402,10 +291,10 @@ static bool map_split(void *user, int thread, int64_t index, struct ig_err *err)
     struct run *run = user;
     struct merge_worker *w = &run->workers[thread];
     const struct merge_task *task = &run->m->tasks[run->index];
-    struct merge_cell cell = cell_at(task, index, run->memory);
-    bool ok = read_cell(run, w, &cell, err);
+    struct merge_cell cell = merge__cell_at(task, index, run->memory);
+    bool ok = merge__read_cell(&run->e, w, &cell, err);
     if (ok && !merge__map_cell(&run->e, w, &cell, run->state))
-        ok = refuse_nonfinite(run, w, task, err);
+        ok = merge__refuse_nonfinite(&run->e, w, task, err);
     ok = ok && put(run, w, run->index, &cell, w->cell, err);
     return ok ? advance(run, 0, 0, err) : within(run, run->index, err);
 }
@@ -417,10 +306,11 @@ static bool solve_split(struct run *run, const struct merge_task *task, int64_t 
     for (int64_t c = 0; c < cells; c++)
         for (int i = 0; i < run->count; i++)
             total[i] += run->sums[c * run->count + i];
-    if (!all_finite(total, run->count)) return refuse_nonfinite(run, &run->workers[0], task, err);
+    if (!merge__all_finite(total, run->count))
+        return merge__refuse_nonfinite(&run->e, &run->workers[0], task, err);
     uint64_t *tallies = run->workers[0].tallies;
     for (int w = 1; w < run->worker_count; w++)
-        for (int64_t i = 0; i < tallies_of(run, task); i++)
+        for (int64_t i = 0; i < merge__tallies_of(run->m, task); i++)
             tallies[i] += run->workers[w].tallies[i];
     const struct merge_totals totals = {total, tallies, run->memory, cells, run->pool};
     return run->m->recipe->method->solve(&task->job, run->state, run->round, &totals, err);
@@ -436,12 +326,13 @@ static bool run_split(struct run *run, int64_t index, struct ig_err *err)
     if (is_traced(run, index) && !is_wanted(run, index)) return advance(run, 1, bytes, err);
     run->index = index;
     memset(run->state, 0, method->state_bytes);
-    if (run->memory) memset(run->memory, 0, memory_of(run, task));
+    if (run->memory) memset(run->memory, 0, merge__memory_of(run->m, task));
     run->parts = method->parts ? method->parts(&task->job, cells) : 0;
     if (run->parts <= 0) run->parts = cells;
     run->round = 0;
-    while ((run->count = sums_of(run, task, run->state, run->round)) >= 0) {
-        clear_tallies(run, tallies_of(run, task));
+    if (!merge__results_solve(run->m, task, run->pool, err)) return within(run, index, err);
+    while ((run->count = merge__sums_of(run->m, task, run->state, run->round)) >= 0) {
+        clear_tallies(run, merge__tallies_of(run->m, task));
         if (!ig_pool_each(run->pool, run->parts, reduce_split, run, err)) return false;
         if (!solve_split(run, task, cells, err)) return within(run, index, err);
         run->round++;
@@ -472,12 +363,7 @@ static bool prepare(struct run *run, struct ig_err *err)
 {
     const struct ig_merge *m = run->m;
     int64_t cells = 0;
-    enum ig_isa isa;
-    if (!ig_isa_pick(&isa, err)) return false;
-    IG_OPS_FILL(rows, &run->e.rows, isa);
-    IG_OPS_FILL(convert, &run->e.convert, isa);
-    IG_OPS_FILL(masks, &run->e.masks, isa);
-    run->e.m = m;
+    if (!merge__engine_init(&run->e, m, err)) return false;
     if (!merge__share(m, &run->owner, err)) return false;
     for (int64_t i = 0; i < m->count; i++) {
         if (!is_mine(run, i)) continue;
@@ -500,7 +386,7 @@ static bool prepare(struct run *run, struct ig_err *err)
     }
     for (int i = 0; i < m->threads; i++, run->worker_count++)
         if (!merge__worker_new(m, &run->workers[i], err)) return false;
-    return true;
+    return merge__results_ready(run->m, err);
 }
 
 static void release(struct run *run)

@@ -3,6 +3,8 @@
  * a function of recipe and inputs: no clock, no host name, so that folders can be compared. */
 #include "merge/merge_internal.h"
 
+#include "base/digest.h"
+
 #include <stdlib.h>
 
 /* ---- README.md ---- */
@@ -88,7 +90,30 @@ static void put_key_text(struct ig_json_writer *w, const char *key, struct ig_sl
     ig_json_put_text(w, text);
 }
 
-static void put_inputs(const struct ig_merge *m, struct ig_json_writer *w)
+static void put_inputs(const struct ig_merge *m, struct ig_json_writer *w);
+
+/* A result is what its recipe and its own inputs say. */
+static void put_result(const struct ig_merge *m, /* NOLINT(misc-no-recursion) */
+                       struct ig_json_writer *w)
+{
+    char hex[IG_DIGEST_HEX];
+    struct ig_buf text = {0};
+    struct ig_json_writer own = {.out = &text};
+    ig_json_open(&own, '{');
+    put_inputs(m, &own);
+    ig_json_close(&own, '}');
+    if (text.failed) w->out->failed = true;
+    ig_digest_hex(ig_digest_of(text.data, text.len), hex);
+    put_key_text(w, "identity", ig_slice_of(hex));
+    ig_json_key(w, "stage");
+    ig_json_open(w, '{');
+    put_inputs(m, w);
+    ig_json_close(w, '}');
+    ig_buf_release(&text);
+}
+
+static void put_inputs(const struct ig_merge *m, /* NOLINT(misc-no-recursion) */
+                       struct ig_json_writer *w)
 {
     put_key_text(w, "ingot", ig_slice_of(INGOT_VERSION));
     put_key_text(w, "method", ig_slice_of(m->recipe->method->name));
@@ -98,7 +123,11 @@ static void put_inputs(const struct ig_merge *m, struct ig_json_writer *w)
     for (int i = 0; i < m->recipe->count; i++) {
         ig_json_open(w, '{');
         put_key_text(w, "model", m->recipe->models[i].path);
-        put_key_text(w, "identity", ig_slice_of(ig_store_identity(m->stores[i])));
+        const struct ig_merge *inner = merge__result_of(&m->inputs[i]);
+        if (inner)
+            put_result(inner, w);
+        else
+            put_key_text(w, "identity", ig_slice_of(ig_store_identity(m->stores[i])));
         if (m->inputs[i].adapter)
             put_key_text(w, "lora_identity", ig_slice_of(ig_store_identity(m->inputs[i].adapter)));
         ig_json_close(w, '}');

@@ -180,7 +180,7 @@ static bool add_tensor(struct joiner *j, int slice, int row, struct ig_slice nam
     if (e->inputs[row])
         return ig_err_set(err, IG_ERR_DATA,
                           "model '%s' has both '" IG_SLICE_FMT "' and '" IG_SLICE_FMT "'",
-                          ig_store_path(j->m->stores[s->sources[row].model]),
+                          merge__input_name(j->m, s->sources[row].model),
                           IG_SLICE_ARG(e->inputs[row]->name), IG_SLICE_ARG(t->name));
     e->inputs[row] = t;
     return true;

@@ -12,6 +12,10 @@
 
 /* ---- plan.c ---- */
 
+/* ig_merge_plan of what is another merge's input: no tensor is MERGE_HELD. */
+IG_MUST_CHECK bool merge__plan_result(const struct ig_merge_job *job, const struct ig_watch *watch,
+                                      struct ig_merge **out, struct ig_err *err);
+
 enum merge_action {
     MERGE_COPY,      /* of one model, converted if need be */
     MERGE_IDENTICAL, /* not numbers that merge: must be the same in all inputs, then copied */
@@ -229,3 +233,30 @@ const void *merge__rescale(const struct merge_engine *e, struct merge_worker *w,
 /* How many of an input's values in the cell are NaN or infinite. */
 int64_t merge__count_nonfinite(const struct merge_engine *e, struct merge_worker *w,
                                const struct merge_cell *cell, int input);
+
+/* ---- cells.c: one cell of a task's grid ---- */
+
+IG_MUST_CHECK bool merge__engine_init(struct merge_engine *e, const struct ig_merge *m,
+                                      struct ig_err *err);
+/* The method's memory for the task, its tallies, and how many numbers a round adds up. */
+size_t merge__memory_of(const struct ig_merge *m, const struct merge_task *task);
+int64_t merge__tallies_of(const struct ig_merge *m, const struct merge_task *task);
+int merge__sums_of(const struct ig_merge *m, const struct merge_task *task, const void *state,
+                   int round);
+/* Of `parts` of consecutive cells: part p starts at cell p cells / parts. */
+int64_t merge__part_of(const struct ig_merge *m, const struct merge_task *task, int64_t index);
+struct merge_cell merge__cell_at(const struct merge_task *task, int64_t index, void *memory);
+/* Reads one input's part of the cell to `to`; of all inputs to w->raw. */
+IG_MUST_CHECK bool merge__read_input(const struct merge_engine *e, struct merge_cell *cell,
+                                     int input, unsigned char *to, struct ig_err *err);
+IG_MUST_CHECK bool merge__read_cell(const struct merge_engine *e, const struct merge_worker *w,
+                                    struct merge_cell *cell, struct ig_err *err);
+/* Of MERGE_COPY and MERGE_IDENTICAL: the source's part, in the output's dtype. */
+IG_MUST_CHECK bool merge__copy_cell(const struct merge_engine *e, struct merge_worker *w,
+                                    struct merge_cell *cell, const void **out, struct ig_err *err);
+/* Something came out infinite or NaN: says which inputs hold such values. Always false. */
+bool merge__refuse_nonfinite(const struct merge_engine *e, struct merge_worker *w,
+                             const struct merge_task *task, struct ig_err *err);
+bool merge__all_finite(const double *sums, int count);
+/* ig_err_within of the tensor, unless the message begins with it. Always false. */
+bool merge__within_tensor(struct ig_slice name, struct ig_err *err);

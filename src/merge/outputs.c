@@ -14,7 +14,7 @@ static bool plan_cast(struct ig_merge *m, struct merge_output *o, struct ig_err 
     if (!m->config)
         return ig_err_set(err, IG_ERR_DATA,
                           "'%s' has no config.json, which a quantised model needs",
-                          ig_store_path(m->stores[m->donor]));
+                          merge__input_name(m, m->donor));
     o->targets = ig_arena_array(&m->arena, (size_t)m->count, sizeof *o->targets);
     if (!o->targets) return ig_err_nomem(err);
     for (int64_t i = 0; i < m->count; i++) {
@@ -232,9 +232,7 @@ bool merge__outputs_gather(struct ig_merge *m, struct ig_err *err)
 static bool inputs_unchanged(const struct ig_merge *m, struct ig_err *err)
 {
     for (int i = 0; i < m->recipe->count; i++)
-        if (!ig_store_unchanged(m->stores[i], err) ||
-            (m->inputs[i].adapter && !ig_store_unchanged(m->inputs[i].adapter, err)))
-            return false;
+        if (!merge__input_unchanged(&m->inputs[i], err)) return false;
     return true;
 }
 

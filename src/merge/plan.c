@@ -26,6 +26,7 @@ struct planner {
     const int *const *models; /* for each slice, which of the recipe's models each row is of */
     const struct ig_slice *const *names; /* and what the recipe calls them */
     struct merge_notes notes;
+    bool as_result; /* it is to be another merge's input */
 };
 
 /* ---- what does not fit together ---- */
@@ -51,10 +52,9 @@ static int rows_of(const struct ig_merge *m, const struct merge_entry *e)
     return m->recipe->slices[e->slice].count;
 }
 
-static const struct ig_store *store_of(const struct ig_merge *m, const struct merge_entry *e,
-                                       int row)
+static const char *model_of(const struct ig_merge *m, const struct merge_entry *e, int row)
 {
-    return m->stores[m->recipe->slices[e->slice].sources[row].model];
+    return merge__input_name(m, m->recipe->slices[e->slice].sources[row].model);
 }
 
 static bool is_complete(const struct ig_merge *m, const struct merge_entry *e)
@@ -83,11 +83,11 @@ static void describe_misfit(const struct ig_merge *m, const struct merge_entry *
     ig_buf_printf(out, "'" IG_SLICE_FMT "': ", IG_SLICE_ARG(e->name));
     for (int i = 0; i < rows_of(m, e); i++) {
         if (e->inputs[i]) continue;
-        ig_buf_printf(out, "%s'%s'", absent ? ", " : "not in ", ig_store_path(store_of(m, e, i)));
+        ig_buf_printf(out, "%s'%s'", absent ? ", " : "not in ", model_of(m, e, i));
         absent = true;
     }
     for (int i = 0; !absent && i < rows_of(m, e); i++) {
-        ig_buf_printf(out, "%s'%s' has ", comma, ig_store_path(store_of(m, e, i)));
+        ig_buf_printf(out, "%s'%s' has ", comma, model_of(m, e, i));
         print_shape(out, e->inputs[i]);
         comma = ", ";
     }
@@ -122,11 +122,10 @@ static bool all_float(const struct ig_merge *m, const struct merge_entry *e, str
     for (int i = 0; i < rows_of(m, e); i++) {
         enum ig_dtype dtype = e->inputs[i]->dtype;
         if (ig_dtype_is_float(dtype) && ig_dtype_bytes(dtype) == 1)
-            return ig_err_set(err, IG_ERR_UNSUPPORTED,
-                              "tensor '" IG_SLICE_FMT
-                              "' of model '%s' is %s, and has no scale tensor",
-                              IG_SLICE_ARG(e->inputs[i]->name), ig_store_path(store_of(m, e, i)),
-                              ig_dtype_name(dtype));
+            return ig_err_set(
+                err, IG_ERR_UNSUPPORTED,
+                "tensor '" IG_SLICE_FMT "' of model '%s' is %s, and has no scale tensor",
+                IG_SLICE_ARG(e->inputs[i]->name), model_of(m, e, i), ig_dtype_name(dtype));
     }
     return true;
 }
@@ -141,11 +140,10 @@ static bool is_mergeable(const struct ig_merge *m, const struct merge_entry *e, 
     if (*out) return all_float(m, e, err);
     for (int i = 1; i < rows_of(m, e); i++)
         if (e->inputs[i]->dtype != e->inputs[0]->dtype)
-            return ig_err_set(err, IG_ERR_DATA,
-                              "tensor '" IG_SLICE_FMT "' is %s in '%s' and %s in '%s'",
-                              IG_SLICE_ARG(e->name), ig_dtype_name(e->inputs[0]->dtype),
-                              ig_store_path(store_of(m, e, 0)), ig_dtype_name(e->inputs[i]->dtype),
-                              ig_store_path(store_of(m, e, i)));
+            return ig_err_set(
+                err, IG_ERR_DATA, "tensor '" IG_SLICE_FMT "' is %s in '%s' and %s in '%s'",
+                IG_SLICE_ARG(e->name), ig_dtype_name(e->inputs[0]->dtype), model_of(m, e, 0),
+                ig_dtype_name(e->inputs[i]->dtype), model_of(m, e, i));
     return true;
 }
 
@@ -207,13 +205,6 @@ static bool resolve(struct planner *p, const struct merge_entry *e, struct merge
     return ig_err_within(err, "%s", m->recipe->name);
 }
 
-static size_t memory_of(const struct ig_merge *m, const struct merge_task *task)
-{
-    const struct merge_method *method = m->recipe->method;
-    if (!method->memory_bytes) return 0;
-    return (size_t)method->memory_bytes(&task->job, merge__cell_count(task));
-}
-
 /* Cells and blocks; of whole rows where the method wants them. */
 static bool plan_grid(const struct ig_merge *m, struct merge_task *task, struct ig_err *err)
 {
@@ -257,7 +248,7 @@ static bool plan_merge(struct planner *p, const struct merge_entry *e, struct me
     for (int i = 0; i < rows_of(m, e); i++)
         held += (e->inputs[i]->bytes + 63) / 64 * 64;
     if (!plan_grid(m, task, err)) return false;
-    size_t memory = memory_of(m, task);
+    size_t memory = merge__memory_of(m, task);
     size_t most = held / 8 > MERGE_HELD_MEMORY ? held / 8 : MERGE_HELD_MEMORY;
     bool small = memory <= (method->pooled ? 0 : most);
     task->action = held <= m->thread_bytes && small ? MERGE_HELD : MERGE_SPLIT;
@@ -399,7 +390,6 @@ static bool plan_tasks(struct planner *p, struct ig_err *err)
 
 static void size_memory(struct ig_merge *m)
 {
-    const struct merge_method *method = m->recipe->method;
     size_t largest = 0;
     for (int64_t i = 0; i < m->count; i++) {
         const struct merge_task *task = m->tasks + i;
@@ -410,9 +400,9 @@ static void size_memory(struct ig_merge *m)
         if (task->cell_elems > m->cell_elems) m->cell_elems = task->cell_elems;
         if (task->block_elems > m->block_elems) m->block_elems = task->block_elems;
         if (task->action != MERGE_SPLIT && task->action != MERGE_HELD) continue;
-        size_t memory = memory_of(m, task);
+        size_t memory = merge__memory_of(m, task);
         if (memory > *most) *most = memory;
-        int64_t tallies = method->tallies ? method->tallies(&task->job) : 0;
+        int64_t tallies = merge__tallies_of(m, task);
         if (tallies > m->tallies) m->tallies = tallies;
     }
     m->block_elems = (m->block_elems + 15) / 16 * 16;
@@ -430,8 +420,7 @@ static bool list_origins(struct ig_merge *m, struct ig_err *err)
     ig_buf_printf(&text, "ingot's version\t%s\nthe recipe\t%s\n", INGOT_VERSION, hex);
     bool ok = true;
     for (int i = 0; ok && i < m->recipe->count; i++)
-        ok = ig_store_put_origins(m->stores[i], &text, err) &&
-             (!m->inputs[i].adapter || ig_store_put_origins(m->inputs[i].adapter, &text, err));
+        ok = merge__input_put_origins(&m->inputs[i], &text, err);
     if (ok && m->tokenizer_folder) ok = ig_folder_put_origins(m->tokenizer_folder, &text, err);
     if (ok) {
         m->origins = ig_arena_copy(&m->arena, ig_buf_view(&text));
@@ -452,7 +441,8 @@ static bool plan_all(struct planner *p, struct ig_err *err)
     if (m->job.threads < 0 || m->job.threads > 1024)
         return ig_err_set(err, IG_ERR_USAGE, "threads must be 0 to 1024");
     m->threads = m->job.threads ? m->job.threads : ig_core_count();
-    m->thread_bytes = (size_t)memory / (size_t)m->threads;
+    /* a result has no tensor to itself: cell by cell is how it is asked for */
+    m->thread_bytes = p->as_result ? 0 : (size_t)memory / (size_t)m->threads;
     m->donor = r->base >= 0 ? r->base : r->slices[0].sources[0].model;
     if (!merge__inputs_open(m, p->watch, err)) return false;
     if (!merge__apply_tokenizer(m, p->watch, err) || !merge__apply_template(m, p->watch, err))
@@ -473,14 +463,14 @@ static bool plan_all(struct planner *p, struct ig_err *err)
     return true;
 }
 
-bool ig_merge_plan(const struct ig_merge_job *job, const struct ig_watch *watch,
-                   struct ig_merge **out, struct ig_err *err)
+static bool plan(const struct ig_merge_job *job, bool as_result, const struct ig_watch *watch,
+                 struct ig_merge **out, struct ig_err *err)
 {
     struct ig_merge *m = calloc(1, sizeof *m);
     if (!m) return ig_err_nomem(err);
     m->recipe = job->recipe;
     m->job = *job;
-    struct planner p = {.m = m, .watch = watch, .notes = {.watch = watch}};
+    struct planner p = {.m = m, .watch = watch, .notes = {.watch = watch}, .as_result = as_result};
     bool ok = plan_all(&p, err);
     ig_arena_release(&p.arena);
     if (!ok) {
@@ -489,6 +479,19 @@ bool ig_merge_plan(const struct ig_merge_job *job, const struct ig_watch *watch,
     }
     *out = m;
     return true;
+}
+
+bool ig_merge_plan(const struct ig_merge_job *job, const struct ig_watch *watch,
+                   struct ig_merge **out, struct ig_err *err)
+{
+    return plan(job, false, watch, out, err);
+}
+
+/* A result may have results for inputs: stages.c caps how deep that goes. */
+bool merge__plan_result(const struct ig_merge_job *job, const struct ig_watch *watch,
+                        struct ig_merge **out, struct ig_err *err)
+{
+    return plan(job, true, watch, out, err);
 }
 
 void ig_merge_close(struct ig_merge *m)

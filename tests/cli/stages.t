@@ -18,8 +18,20 @@ A recipe of several documents: named ones are stages of the others.
   $ (cat multi.yaml; echo '---'; echo 'name: ../x'; cat one.yaml) > bad.yaml; ingot merge bad.yaml no
   ingot merge: bad.yaml: line 13, column 7: a name has no '/' in it and no '.' before it
   [1]
-  $ ingot merge multi.yaml no --dry-run
-  ingot merge: --dry-run and --check take a recipe of one document; this one has 2, and the last needs what the others make
+  $ ingot merge multi.yaml disk --through-disk -q > log && cmp both/model.safetensors disk/model.safetensors && ls -d disk*
+  disk
+  $ ingot merge multi.yaml no -n -j1 | grep -e stage -e first
+  models   first (base)
+  stage    first: linear of fx/models/anvil, fx/models/lantern; made as it is read, nothing of it on disk
+  $ ingot merge multi.yaml no -n --json | grep -A5 '"stages"'
+    "stages": [
+      {
+        "stage": "first",
+        "method": "linear",
+        "models": [
+          "fx/models/anvil",
+  $ (cat multi.yaml; echo 'chat_template: chatml') > changed.yaml; ingot merge changed.yaml no --check
+  ingot merge: changed.yaml: --dry-run and --check write nothing, and stage 'first' has to be made on disk: it does more than merge tensors
   [1]
   $ ls -d no*
   ls: cannot access 'no*': No such file or directory

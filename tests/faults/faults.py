@@ -332,6 +332,12 @@ dtype: bfloat16
         (self.work / "r.yaml").write_text(recipe)
         args = COMMANDS["merge"][0]
         shutil.copy(self.work / "in/ballad/config.json", self.work / "in/lantern/config.json")
+        self.check(args, "in/lantern/model.safetensors", self.touch)  # of the stage, which is made as it is read
+        _, _, err = self.run_with("pread:5:EIO:in/lantern/model", *args, code=1)
+        self.assertRegex(err, "stage 'first': tensor '[^']*': cannot read 'in/lantern/model.safetensors'")
+        self.message(err, "merge")
+        self.clear()
+        args = [*args, "--through-disk"]
         want = self.whole(args)
         self.fresh("lantern")
         self.run_with("write:5:kill:out.partial/ingot.journal", *args, code=-9)

@@ -11,9 +11,10 @@
 #define RECIPE_BYTES_MAX ((size_t)16 << 20)
 
 struct recipe_model {
-    struct ig_slice path; /* folder+lora, NUL-terminated: by it two are the same */
-    const char *folder;   /* or ORG/NAME[@REV] */
-    const char *lora;     /* an adapter's, or NULL */
+    struct ig_slice path;          /* folder+lora, NUL-terminated: by it two are the same */
+    const char *folder;            /* or ORG/NAME[@REV] */
+    const char *lora;              /* an adapter's, or NULL */
+    const struct ig_recipe *stage; /* instead of a folder: the document that makes it; or NULL */
     const struct ig_yaml *node;
 };
 

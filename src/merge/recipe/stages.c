@@ -2,9 +2,10 @@
  * stages — a recipe of several documents, as mergekit-multi takes them: each has a `name` by which
  * the others may call its result a model; the one without a name is the output.
  *
- * Stages are merged into OUT.stages/NAME, in the order in which they need each other, and removed
- * when the output is whole. With resume a stage that is there, made by the same text of the same
- * inputs, is not made again. */
+ * Most stages are views of the one that uses them (views/result.c). The others are merged into
+ * OUT.stages/NAME, in the order in which they need each other, and removed when the output is
+ * whole. With resume a stage that is there, made by the same text of the same inputs, is not made
+ * again. */
 #include "merge/merge_internal.h"
 
 #include "base/file.h"
@@ -181,6 +182,48 @@ const struct ig_recipe *ig_recipe_list_last(const struct ig_recipe_list *list)
     return list->items[list->count - 1];
 }
 
+/* ---- as it is read, or on disk ---- */
+
+/* Stages that feed each other without a folder between them: each takes a thread's memory, and
+ * reads its inputs once more for each round of those that it feeds. */
+#define DEPTH_MAX 4
+
+/* Its output's other files are its donor's, its tensors what the method makes. */
+static bool merges_only(const struct ig_recipe *r)
+{
+    return !r->expand && !r->context && !r->moe && !r->tokenizer && !r->transplant && !r->extract &&
+           !r->chat.ptr;
+}
+
+/* Reads no file of its inputs but weights, and those in order. */
+static bool reads_weights_only(const struct ig_recipe *r)
+{
+    return !r->moe && !r->tokenizer && !r->transplant && !r->extract &&
+           r->experts == MERGE_EXPERTS_KEEP;
+}
+
+/* Why stage i has to be a folder; NULL: it can be made as it is read. depths: of the stages before
+ * it how many are, one in another; its own is set. */
+static const char *why_on_disk(const struct ig_recipe_list *list, int i, int *depths)
+{
+    const struct ig_recipe *r = list->items[i], *user = NULL;
+    int users = 0;
+    for (int j = 0; j < i; j++)
+        if (needs(r, list->items[j]->title) && depths[j] > depths[i]) depths[i] = depths[j];
+    for (int j = i + 1; j < list->count; j++) {
+        if (!needs(list->items[j], r->title)) continue;
+        user = list->items[j];
+        users++;
+    }
+    if (users == 0) return "nothing uses it";
+    if (users > 1) return "several documents use it";
+    if (!merges_only(r)) return "it does more than merge tensors";
+    if (r->method->pooled) return "its method works on whole matrices";
+    if (!reads_weights_only(user)) return "what uses it reads more than its weights in order";
+    if (depths[i] >= DEPTH_MAX) return "too many stages feed each other";
+    return NULL;
+}
+
 /* ---- making them ---- */
 
 static bool stage_path(const char *out, struct ig_slice title, char path[IG_PATH_MAX],
@@ -233,12 +276,15 @@ static bool begin(const struct ig_merge *m, const char *path, struct ig_err *err
            ig_file_write(file, m->origins, err);
 }
 
-/* Where a later recipe calls a model by the title, the folder is meant. */
-static bool place(struct ig_recipe *r, struct ig_slice title, const char *folder,
+/* Where a later recipe calls a model by the title, the stage is meant: its folder, or, when that is
+ * NULL, itself. */
+static bool place(struct ig_recipe *r, const struct ig_recipe *stage, const char *folder,
                   struct ig_err *err)
 {
     for (int i = 0; i < r->count; i++) {
-        if (!ig_slice_equal(r->models[i].path, title)) continue;
+        if (!ig_slice_equal(r->models[i].path, stage->title)) continue;
+        r->models[i].stage = folder ? NULL : stage;
+        if (!folder) continue;
         r->models[i].folder = ig_arena_copy(&r->arena, ig_slice_of(folder)).ptr;
         if (!r->models[i].folder) return ig_err_nomem(err);
     }
@@ -269,18 +315,37 @@ static bool make(const struct ig_recipe *r, const struct ig_merge_job *like, con
     return ok || ig_err_within(err, "stage '" IG_SLICE_FMT "'", IG_SLICE_ARG(r->title));
 }
 
+static bool make_on_disk(struct ig_recipe_list *list, int i, const struct ig_merge_job *job,
+                         const struct ig_watch *watch, struct ig_err *err)
+{
+    char path[IG_PATH_MAX];
+    struct ig_recipe *r = list->items[i];
+    if (!stage_path(job->out, ig_slice_of(""), path, err)) return false;
+    path[strlen(path) - 1] = '\0'; /* the slash */
+    if (!ig_dir_make(path, err) || !stage_path(job->out, r->title, path, err)) return false;
+    if (!make(r, job, path, watch, err)) return false;
+    for (int j = i + 1; j < list->count; j++)
+        if (!place(list->items[j], r, path, err)) return false;
+    return true;
+}
+
 bool ig_merge_stages(struct ig_recipe_list *list, const struct ig_merge_job *job,
                      const struct ig_watch *watch, struct ig_err *err)
 {
-    char path[IG_PATH_MAX];
+    int depths[IG_RECIPES_MAX] = {0};
     for (int i = 0; i + 1 < list->count; i++) {
         struct ig_recipe *r = list->items[i];
-        if (!stage_path(job->out, ig_slice_of(""), path, err)) return false;
-        path[strlen(path) - 1] = '\0'; /* the slash */
-        if (!ig_dir_make(path, err) || !stage_path(job->out, r->title, path, err)) return false;
-        if (!make(r, job, path, watch, err)) return false;
-        for (int j = i + 1; j < list->count; j++)
-            if (!place(list->items[j], r->title, path, err)) return false;
+        const char *why = why_on_disk(list, i, depths);
+        if (job->through_disk) why = "--through-disk asks for it";
+        depths[i] = why ? 0 : depths[i] + 1;
+        if (why && job->plan_only)
+            return ig_err_set(err, IG_ERR_UNSUPPORTED,
+                              "%s: --dry-run and --check write nothing, and stage '" IG_SLICE_FMT
+                              "' has to be made on disk: %s",
+                              r->name, IG_SLICE_ARG(r->title), why);
+        if (why && !make_on_disk(list, i, job, watch, err)) return false;
+        for (int j = i + 1; !why && j < list->count; j++)
+            if (!place(list->items[j], r, NULL, err)) return false;
     }
     return true;
 }

@@ -346,7 +346,7 @@ bool merge__unify_experts(struct ig_merge *m, struct ig_err *err)
         if (have == LAYOUT_NONE || want == LAYOUT_NONE || have == want) continue;
         bool ok = have == LAYOUT_SINGLE || merge__split_experts(m, &m->inputs[i], err);
         if (ok && want == LAYOUT_FUSED) ok = fuse_experts(m, &m->inputs[i], err);
-        if (!ok) return ig_err_within(err, "model '%s'", ig_store_path(m->stores[i]));
+        if (!ok) return ig_err_within(err, "model '%s'", merge__input_name(m, i));
     }
     return true;
 }

@@ -145,6 +145,10 @@ bool merge__inputs_open(struct ig_merge *m, const struct ig_watch *watch, struct
 {
     for (int i = 0; i < m->recipe->count; i++) {
         struct ig_err why = {0};
+        if (m->recipe->models[i].stage) {
+            if (!merge__result_open(m, i, watch, err)) return false;
+            continue;
+        }
         if (open_all(m, i, &why)) {
             ig_store_warn(m->stores[i], watch);
             continue;
@@ -164,7 +168,34 @@ void merge__inputs_close(struct ig_merge *m)
 {
     for (int i = 0; i < MERGE_MODELS_MAX; i++) {
         ig_map_release(&m->inputs[i].by_name);
-        if (m->inputs[i].store) ig_store_close(m->inputs[i].store);
+        if (m->inputs[i].result)
+            merge__result_close(m->inputs[i].result);
+        else if (m->inputs[i].store)
+            ig_store_close(m->inputs[i].store);
         if (m->inputs[i].adapter) ig_store_close(m->inputs[i].adapter);
     }
+}
+
+const char *merge__input_name(const struct ig_merge *m, int model)
+{
+    if (m->inputs[model].result) return m->recipe->models[model].path.ptr;
+    return ig_store_path(m->stores[model]);
+}
+
+bool merge__input_put_origins(const struct merge_input *in, struct ig_buf *out, struct ig_err *err)
+{
+    const struct ig_merge *inner = merge__result_of(in);
+    if (inner) ig_buf_slice(out, inner->origins);
+    return inner || (ig_store_put_origins(in->store, out, err) &&
+                     (!in->adapter || ig_store_put_origins(in->adapter, out, err)));
+}
+
+bool merge__input_unchanged(const struct merge_input *in, /* NOLINT(misc-no-recursion) */
+                            struct ig_err *err)
+{
+    const struct ig_merge *inner = merge__result_of(in);
+    for (int i = 0; inner && i < inner->recipe->count; i++)
+        if (!merge__input_unchanged(&inner->inputs[i], err)) return false;
+    return inner || (ig_store_unchanged(in->store, err) &&
+                     (!in->adapter || ig_store_unchanged(in->adapter, err)));
 }

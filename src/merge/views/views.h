@@ -9,9 +9,14 @@
 
 struct ig_merge;
 
+struct merge_result;
+struct merge_task;
+struct ig_pool;
+
 /* A model as the recipe means it. */
 struct merge_input {
     struct ig_store *store, *adapter; /* adapter: a LoRA's, or NULL */
+    struct merge_result *result;      /* of another document, whose donor's the store is; or NULL */
     const struct ig_json *config;     /* or NULL */
     const struct ig_tensor **tensors; /* of the store, and views */
     int64_t count;
@@ -56,6 +61,26 @@ IG_MUST_CHECK bool merge__find_folder(const char *path, struct ig_buf *folder, s
 IG_MUST_CHECK bool merge__inputs_open(struct ig_merge *m, const struct ig_watch *watch,
                                       struct ig_err *err);
 void merge__inputs_close(struct ig_merge *m);
+/* The model's folder, or the name of the document whose result it is. */
+const char *merge__input_name(const struct ig_merge *m, int model);
+/* ig_store_put_origins and ig_store_unchanged of all that it is made of. */
+IG_MUST_CHECK bool merge__input_put_origins(const struct merge_input *in, struct ig_buf *out,
+                                            struct ig_err *err);
+IG_MUST_CHECK bool merge__input_unchanged(const struct merge_input *in, struct ig_err *err);
+
+/* ---- result.c: what another document makes, computed as it is read ---- */
+
+IG_MUST_CHECK bool merge__result_open(struct ig_merge *m, int model, const struct ig_watch *watch,
+                                      struct ig_err *err);
+void merge__result_close(struct merge_result *result);
+/* The merge that makes the input; NULL of a folder. */
+const struct ig_merge *merge__result_of(const struct merge_input *in);
+/* The memory of all inputs that are results: how much, and taking it. */
+uint64_t merge__results_bytes(const struct ig_merge *m);
+IG_MUST_CHECK bool merge__results_ready(struct ig_merge *m, struct ig_err *err);
+/* Before a task that all threads share: what of its inputs is best solved by all threads, is. */
+IG_MUST_CHECK bool merge__results_solve(const struct ig_merge *m, const struct merge_task *task,
+                                        struct ig_pool *pool, struct ig_err *err);
 
 /* ---- the views: float8.c, lora.c, extract.c, experts.c ---- */
 
