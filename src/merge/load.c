@@ -181,7 +181,7 @@ static void load_block(const struct merge_engine *e, struct merge_worker *w,
     }
 }
 
-static struct merge_block block_of(const struct merge_engine *e, const struct merge_worker *w,
+static struct merge_block block_of(const struct merge_engine *e, struct merge_worker *w,
                                    const struct merge_cell *cell, int64_t at, int64_t count)
 {
     return (struct merge_block){.job = &cell->task->job,
@@ -195,7 +195,8 @@ static struct merge_block block_of(const struct merge_engine *e, const struct me
                                 .first = cell->first + at,
                                 .part = cell->part,
                                 .cell = cell->index,
-                                .memory = cell->memory};
+                                .memory = cell->memory,
+                                .passed = w->passed};
 }
 
 static enum merge_rows kind_of(const struct merge_engine *e, const struct merge_cell *cell,
@@ -211,6 +212,7 @@ void merge__reduce_cell(const struct merge_engine *e, struct merge_worker *w,
 {
     enum merge_rows kind = kind_of(e, cell, state, round);
     memset(w->lanes, 0, (size_t)count * sizeof *w->lanes);
+    memset(w->passed, 0, sizeof w->passed);
     int64_t step = cell->task->block_elems;
     for (int64_t at = 0; at < cell->count; at += step) {
         int64_t n = cell->count - at < step ? cell->count - at : step;
@@ -230,6 +232,7 @@ bool merge__map_cell(const struct merge_engine *e, struct merge_worker *w,
     enum merge_rows kind = kind_of(e, cell, state, MERGE_ROUND_MAP);
     enum ig_dtype dtype = cell->task->job.tensor->dtype;
     int64_t bad = 0, step = cell->task->block_elems;
+    memset(w->passed, 0, sizeof w->passed);
     for (int64_t at = 0; at < cell->count; at += step) {
         int64_t n = cell->count - at < step ? cell->count - at : step;
         load_block(e, w, cell, at, n, kind);

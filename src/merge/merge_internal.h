@@ -190,6 +190,7 @@ struct merge_worker {
     float *rows[MERGE_MODELS_MAX];
     float *spare[MERGE_MODELS_MAX + 3];
     float *out;
+    int64_t passed[2 * MERGE_MODELS_MAX]; /* see struct merge_block */
     double (*lanes)[IG_ROWS_LANES];
     uint64_t *tallies;
     void *state;

@@ -67,7 +67,9 @@ struct merge_block {
     int64_t part;             /* of a reduction (parts) */
     int64_t cell;             /* the cell that the block is in; one thread takes a cell's blocks in
                                  order */
-    void *memory;             /* of memory_bytes, or NULL */
+    void *memory;             /* of memory_bytes, or NULL; a map changes nothing in it, so that a
+                                 cell can be mapped again */
+    int64_t *passed;          /* of this thread: 2 K numbers, 0 at each cell's first block */
     uint64_t *tallies;        /* of this thread; NULL in a map */
 };
 

@@ -21,7 +21,8 @@ static void write_models(void)
         for (int i = 0; i < ROWS * COLS; i++) {
             seed = seed * 1664525u + 1013904223u;
             float noise = (float)(seed >> 8) / 16777216.0F - 0.5F;
-            wide[m][i] = m == 0 ? noise : wide[0][i] + 0.1F * (float)m * noise;
+            noise = (float)(int)(noise * 64) / 64; /* of few values: cuts go through equal ones */
+            wide[m][i] = m == 0 ? noise : wide[0][i] + 0.125F * (float)m * noise;
             if (i < 48) vector[m][i] = wide[m][i] + 1;
         }
         char name[8];
@@ -169,13 +170,15 @@ static bool is_pooled(const char *body)
     return strncmp(body, "yoyo_fusion", 11) == 0;
 }
 
+/* Each method under one of several rounds (karcher: a tensor that is split is mapped in each) and
+ * over one of several rounds. */
 static void bytes_are_those_through_the_disk(void **state)
 {
     (void)state;
     for (size_t i = 0; i < BODIES; i++) {
-        const char *const inner[] = {bodies[i % 2], bodies[i]}, *const outer[] = {bodies[i],
-                                                                                  bodies[10]};
-        assert_same(inner, 2, "out_dtype: bfloat16\n", is_pooled(bodies[i]));
+        const char *const inner[] = {bodies[5], bodies[i]};
+        const char *const outer[] = {bodies[i], bodies[10]};
+        assert_same(inner, 2, i % 2 ? "" : "out_dtype: bfloat16\n", is_pooled(bodies[i]));
         assert_same(outer, 2, i % 2 ? "out_dtype: float16\n" : "", false);
     }
 }

@@ -100,10 +100,10 @@ static void select_rows(const struct merge_block *b, const struct state *s)
             memset(b->spare[m], 0, (size_t)b->count * sizeof(float));
         return;
     }
-    int64_t ties = ((int64_t *)b->memory)[b->cell];
+    int64_t before = ((const int64_t *)b->memory)[b->cell], ties = before + b->passed[0];
     b->masks->magnitudes(variance(b), b->count, keys);
     merge__cut_above(b->masks, &s->cut, keys, b->count, &ties, keep);
-    ((int64_t *)b->memory)[b->cell] = ties;
+    b->passed[0] = ties - before;
     for (int m = 0; m < n; m++)
         b->masks->scale(b->rows[m + 1], keep, 1, b->count, b->spare[m]);
 }
@@ -166,7 +166,6 @@ static void find_weights(const struct merge_case *job, struct state *s, const do
     s->stage = STAGE_END;
 }
 
-/* Where a first energy round counted equal variances, a later one must count them anew. */
 static bool solve(const struct merge_case *job, void *state, int round,
                   const struct merge_totals *totals, struct ig_err *err)
 {
@@ -188,11 +187,7 @@ static bool solve(const struct merge_case *job, void *state, int round,
         merge__cut_sum_ties(ties, totals->cells, 1);
         s->stage = STAGE_ENERGY;
         break;
-    default:
-        find_weights(job, s, totals->sums);
-        /* The energies' round went through every cell's equal variances: back to its first. */
-        for (int64_t c = totals->cells - 1; selects(job) && s->cut.split && c >= 0; c--)
-            ties[c] = c > 0 ? ties[c - 1] : 0;
+    default: find_weights(job, s, totals->sums);
     }
     return true;
 }

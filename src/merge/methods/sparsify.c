@@ -44,13 +44,17 @@ static void keep_between(const struct merge_block *b, const struct task_state *s
 {
     const struct merge_cut *cuts = s->cuts[row - 1];
     int step = 2 * (b->job->models - 1);
-    int64_t *ties = (int64_t *)b->memory + b->cell * step + 2 * (row - 1);
+    const int64_t *before = (const int64_t *)b->memory + b->cell * step + 2 * (row - 1);
+    int64_t *passed = b->passed + 2 * (row - 1);
+    int64_t ties[] = {before[0] + passed[0], before[1] + passed[1]};
     uint32_t *keys = (uint32_t *)(void *)b->spare[b->job->models - 1];
     b->masks->magnitudes(b->rows[row], b->count, keys);
     merge__cut_above(b->masks, &cuts[0], keys, b->count, &ties[0], keep);
+    passed[0] = ties[0] - before[0];
     if (cuts[1].past_all && !cuts[1].split) return;
     uint32_t above[IG_ROWS_BLOCK];
     merge__cut_above(b->masks, &cuts[1], keys, b->count, &ties[1], above);
+    passed[1] = ties[1] - before[1];
     for (int64_t i = 0; i < b->count; i++)
         keep[i] &= ~above[i];
 }
