@@ -7,7 +7,7 @@
 
 /* The count of allocations that still succeed; negative: all do. */
 static long budget = -1;
-static long taken;
+static _Atomic long taken; /* by any thread */
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
@@ -20,8 +20,8 @@ void *__wrap_aligned_alloc(size_t align, size_t bytes);
 
 static bool refuse(void)
 {
-    taken++;
-    return budget >= 0 && taken > budget;
+    long now = ++taken;
+    return budget >= 0 && now > budget;
 }
 
 void *__wrap_malloc(size_t bytes)
