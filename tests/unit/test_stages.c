@@ -242,6 +242,40 @@ static void errors_name_the_stage(void **state)
     ig_recipe_list_free(documents);
 }
 
+/* Experts that lie across the rows that are asked for would be made cell by cell for each. */
+static void turned_experts_are_refused(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    const char *config = "{\"model_type\": \"qwen3_moe\", \"hidden_size\": 6}";
+    const struct test_tensor single[] = {
+        {"model.layers.0.mlp.experts.0.gate_proj.weight", IG_F32, 2, {4, 6}, vector[0]},
+        {"model.layers.0.mlp.experts.0.up_proj.weight", IG_F32, 2, {4, 6}, vector[1]},
+        {"model.layers.0.mlp.experts.0.down_proj.weight", IG_F32, 2, {6, 4}, vector[2]},
+    };
+    const struct test_tensor across[] = {
+        {"model.layers.0.mlp.experts.gate_up_proj", IG_F32, 3, {1, 6, 8}, vector[0]},
+        {"model.layers.0.mlp.experts.down_proj", IG_F32, 3, {1, 4, 6}, vector[1]},
+    };
+    write_model("m5", single, 3, config);
+    write_model("m6", across, 2, config);
+    struct ig_buf text = {0};
+    struct ig_recipe_list *list;
+    ig_buf_printf(&text,
+                  "merge_method: linear\nmodels: [{model: %s/m5}, {model: one}]\n"
+                  "parameters: {weight: 1}\n---\nname: one\nmerge_method: passthrough\n"
+                  "models: [{model: %s/m6}]\nparameters: {scale: 0.5}\n",
+                  scratch_dir, scratch_dir);
+    check_ok(ig_recipe_list_parse(ig_buf_view(&text), "recipe", &list, &err), &err);
+    assert_false(run(list, "bad", 1, false, &err));
+    assert_int_equal(err.code, IG_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "model 'one': tensor 'model.layers.0.mlp.experts."));
+    assert_non_null(strstr(err.text, "--through-disk makes it first"));
+    check_ok(run(list, "got", 1, true, &err), &err);
+    ig_recipe_list_free(list);
+    ig_buf_release(&text);
+}
+
 static void any_allocation_may_fail(void **state)
 {
     (void)state;
@@ -273,8 +307,11 @@ static int open_models(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_are_those_through_the_disk), cmocka_unit_test(chains_have_an_end),
-        cmocka_unit_test(others_go_through_the_disk),       cmocka_unit_test(errors_name_the_stage),
+        cmocka_unit_test(bytes_are_those_through_the_disk),
+        cmocka_unit_test(chains_have_an_end),
+        cmocka_unit_test(others_go_through_the_disk),
+        cmocka_unit_test(errors_name_the_stage),
+        cmocka_unit_test(turned_experts_are_refused),
         cmocka_unit_test(any_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, open_models, scratch_close);

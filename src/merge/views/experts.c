@@ -142,6 +142,13 @@ static struct merge_view *new_expert(struct ig_merge *m, struct merge_input *in,
     if (transposed) {
         struct turned *own = ig_arena_new(&m->arena, sizeof *own);
         if (!own) return ig_err_nomem(err), NULL;
+        if (in->result) { /* each element would be a cell to make */
+            ig_err_set(err, IG_ERR_UNSUPPORTED,
+                       "tensor '" IG_SLICE_FMT "' lies across its experts' rows, and a stage is "
+                       "made row by row: --through-disk makes it first",
+                       IG_SLICE_ARG(t->name));
+            return NULL;
+        }
         *own = (struct turned){.of = t, .first = first + (part == 1 ? inner : 0), .stride = b};
         if (t->file >= 0 && !(own->map = ig_store_map(in->store, t, err))) return NULL;
         v->own = own;
