@@ -19,8 +19,12 @@
 #include <math.h>
 #include <stdatomic.h>
 
-#define CHUNK_BYTES  65536 /* of W in one task of matvec: far above the cost of taking a task */
-#define WEIGHTS_STEP (INFER_DEPTH + 16) /* rows of the block fall into different cache sets */
+/* Bytes of W in one task of matvec: far above the cost of taking a task. The longer a run, the
+ * rarer memory is waited for at its start; with many runs for each thread all end together. */
+#define CHUNK_BYTES     ((int64_t)64 << 10)
+#define CHUNK_BYTES_MAX ((int64_t)1 << 20)
+#define CHUNKS          8                  /* for each thread, of a matrix in between */
+#define WEIGHTS_STEP    (INFER_DEPTH + 16) /* rows of the block fall into different cache sets */
 
 struct job {
     struct ig_session *s;
@@ -103,6 +107,15 @@ static bool same_operand(const struct job *job, int p)
     return a->packing == b->packing && a->bits == b->bits && a->group == b->group;
 }
 
+static int64_t rows_of_a_task(const struct ig_matrix *w, int threads)
+{
+    int64_t row = (int64_t)ig_matmul_row_bytes(w), bytes = row * w->rows / (CHUNKS * threads);
+    if (bytes > CHUNK_BYTES_MAX) bytes = CHUNK_BYTES_MAX;
+    if (bytes < CHUNK_BYTES) bytes = CHUNK_BYTES;
+    int64_t rows = bytes / row / 8 * 8;
+    return rows < 8 ? 8 : rows;
+}
+
 static void few_rows(struct job *job)
 {
     const struct ig_matmul_ops *ops = &job->s->model->matmul;
@@ -110,8 +123,7 @@ static void few_rows(struct job *job)
     int64_t floats = ig_matmul_operand_floats(job->cols);
     for (int p = 0; p < job->count; p++) {
         const struct ig_matrix *w = job->products[p].w;
-        int64_t unit = CHUNK_BYTES / (int64_t)ig_matmul_row_bytes(w) / 8 * 8;
-        job->unit[p] = unit < 8 ? 8 : unit;
+        job->unit[p] = rows_of_a_task(w, ig_pool_size(job->s->model->pool));
         job->operands[p] = operand;
         if (p > 0 && same_operand(job, p)) {
             job->operands[p] = job->operands[p - 1];
