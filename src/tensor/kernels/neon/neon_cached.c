@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * neon cached — 8 codes at a time, widened in registers. A group's scale is applied to its sum of
  * products; biases meet sums of queries, or of weights, once for a group. */
-#include "tensor/kernels/cached.h"
+#include "tensor/kernels/cached_row.h"
 
 #include <arm_neon.h>
 #include <string.h>
-
-#define INLINE static inline __attribute__((always_inline))
 
 /* 8 elements, without scale and bias. */
 INLINE float32x4x2_t widen(int bits, const uint8_t *at)
@@ -27,11 +25,6 @@ INLINE float32x4x2_t widen(int bits, const uint8_t *at)
     uint16x8_t words = vmovl_u8(codes);
     return (float32x4x2_t){
         {vcvtq_f32_u32(vmovl_u16(vget_low_u16(words))), vcvtq_f32_u32(vmovl_high_u16(words))}};
-}
-
-INLINE const float *scales_of(const struct ig_cached *as, int bits, const uint8_t *row)
-{
-    return (const float *)(const void *)(row + as->dim * bits / 8);
 }
 
 static void sums_of(const float *q, int64_t groups, int64_t group, float *sums)
@@ -135,36 +128,9 @@ INLINE void load_as(const struct ig_cached *as, int bits, const uint8_t *row, in
     }
 }
 
-static void dots(const struct ig_cached *as, const float *q, const void *rows, int64_t count,
-                 float scale, float *out)
-{
-    switch (as->bits) {
-    case IG_CACHED_F16: dots_as(as, IG_CACHED_F16, q, rows, count, scale, out); break;
-    case 8: dots_as(as, 8, q, rows, count, scale, out); break;
-    default: dots_as(as, 4, q, rows, count, scale, out); break;
-    }
-}
-
-static void mix(const struct ig_cached *as, const float *p, const void *rows, int64_t count,
-                float *out)
-{
-    switch (as->bits) {
-    case IG_CACHED_F16: mix_as(as, IG_CACHED_F16, p, rows, count, out); break;
-    case 8: mix_as(as, 8, p, rows, count, out); break;
-    default: mix_as(as, 4, p, rows, count, out); break;
-    }
-}
-
-static void load(const struct ig_cached *as, const void *rows, int64_t count, float *out)
-{
-    switch (as->bits) {
-    case IG_CACHED_F16: load_as(as, IG_CACHED_F16, rows, count, out); break;
-    case 8: load_as(as, 8, rows, count, out); break;
-    default: load_as(as, 4, rows, count, out); break;
-    }
-}
+#include "tensor/kernels/loops/cached_kinds.h"
 
 void ig_cached_neon(struct ig_cached_ops *ops)
 {
-    *ops = (struct ig_cached_ops){dots, mix, load};
+    fill(ops);
 }
