@@ -99,7 +99,7 @@ static bool print_json(const struct talk *talk, struct ig_err *err)
     ig_json_key(&w, "generation_tps");
     ig_json_put_real(&w, rate(r->tokens, r->generation_seconds));
     ig_json_key(&w, "peak_bytes");
-    ig_json_put_int(&w, (int64_t)talk_peak_bytes());
+    ig_json_put_int(&w, (int64_t)ig_peak_bytes());
     ig_json_close(&w, '}');
     bool ok = cli_print_json(&text, err);
     ig_buf_release(&text);

@@ -6,7 +6,6 @@
 #include "cli.h"
 
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <time.h>
 
 /* Tokens between looks at whether Ctrl-C was pressed, with --max-kv, where texts depend on it:
@@ -14,17 +13,6 @@
 #define PROMPT_PIECE_ROTATING 2048
 
 const char *const talk_ropes[] = {"as-config", "as-mlx-lm", NULL};
-
-uint64_t talk_peak_bytes(void)
-{
-    struct rusage use;
-#if defined(__APPLE__)
-    const uint64_t unit = 1;
-#else
-    const uint64_t unit = 1024;
-#endif
-    return getrusage(RUSAGE_SELF, &use) == 0 ? (uint64_t)use.ru_maxrss * unit : 0;
-}
 
 static bool read_stops(const char *stop, struct talk *talk, struct ig_err *err)
 {
@@ -431,5 +419,5 @@ void talk_print_rates(const struct talk *talk)
             r->prompt_seconds > 0 ? (double)r->prompt_tokens / r->prompt_seconds : 0,
             (long long)r->tokens,
             r->generation_seconds > 0 ? (double)r->tokens / r->generation_seconds : 0,
-            cli_bytes(talk_peak_bytes(), peak), ig_model_arithmetic(talk->model));
+            cli_bytes(ig_peak_bytes(), peak), ig_model_arithmetic(talk->model));
 }

@@ -104,4 +104,3 @@ IG_MUST_CHECK bool talk_end(struct talk *talk, struct ig_err *err);
 const char *talk_finish(const struct talk *talk);
 /* "prompt 12 tokens, 345.6 tokens/s; ..." on stderr. */
 void talk_print_rates(const struct talk *talk);
-uint64_t talk_peak_bytes(void);

@@ -27,3 +27,5 @@ struct ig_watch {
 /* Formats and sends a warning; fine with NULL. */
 void ig_watch_warn(const struct ig_watch *watch, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Most memory that this process has had resident so far; 0: the system does not say. */
+uint64_t ig_peak_bytes(void);
