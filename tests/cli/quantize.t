@@ -96,5 +96,6 @@ A merge that quantises on its way gives what merging and then quantising gives.
   $ for r in qx86x-hi mxfp4; do for f in model.safetensors model.safetensors.index.json config.json tokenizer.json; do cmp both/$r/$f after/$r/$f; done; done
 
 Peak memory is the program's own, not what whoever started it holds.
-$ python3 -c 'import subprocess as s, json; held = b"x" * (400 << 20); print(json.loads(s.run(["ingot", "quantize", "fx/models/anvil", "peak", "-b", "4", "--json"], capture_output=True).stdout)["peak_bytes"] < 300 << 20)'
-True
+
+  $ python3 -c 'import subprocess as s, json; held = b"x" * (400 << 20); print(json.loads(s.run(["ingot", "quantize", "fx/models/anvil", "peak", "-b", "4", "--json"], capture_output=True).stdout)["peak_bytes"] < 300 << 20)'
+  True
