@@ -335,7 +335,7 @@ void infer__forward_batch(struct ig_session *s, const struct infer_batch *batch,
 }
 
 void infer__forward_wanted(struct ig_session *s, const int32_t *tokens, int64_t rows,
-                           const int64_t *wanted, int64_t count)
+                           const struct infer_wanted *wanted, bool exact)
 {
     struct infer_span span = {.count = s->length + rows};
     struct infer_part part = {.span = &span, .offset = s->length, .rows = rows};
@@ -343,9 +343,9 @@ void infer__forward_wanted(struct ig_session *s, const int32_t *tokens, int64_t 
                                 .parts = &part,
                                 .rows = rows,
                                 .part_count = 1,
-                                .wanted = wanted,
-                                .wanted_count = count};
-    infer__forward_batch(s, &batch, true);
+                                .wanted = wanted->rows,
+                                .wanted_count = wanted->count};
+    infer__forward_batch(s, &batch, exact);
 }
 
 void infer__forward(struct ig_session *s, const int32_t *tokens, int64_t rows, bool exact)

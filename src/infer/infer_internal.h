@@ -290,9 +290,13 @@ void infer__activate(const struct ig_model *model, float *gate, const float *up,
 /* Runs rows tokens from position s->length through all layers; leaves x normed, length unchanged.
  */
 void infer__forward(struct ig_session *s, const int32_t *tokens, int64_t rows, bool exact);
-/* The same for scores, when only some rows' results are read (infer_batch.wanted). */
+/* The same when only some rows' results are read, which stand together afterwards. */
+struct infer_wanted {
+    const int64_t *rows; /* in order */
+    int64_t count;
+};
 void infer__forward_wanted(struct ig_session *s, const int32_t *tokens, int64_t rows,
-                           const int64_t *wanted, int64_t count);
+                           const struct infer_wanted *wanted, bool exact);
 /* The same for a batch of parts of spans, whose slots are in the cache's bounds. */
 void infer__forward_batch(struct ig_session *s, const struct infer_batch *batch, bool exact);
 

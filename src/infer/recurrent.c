@@ -128,7 +128,8 @@ static bool run_span(struct scoring *job, int64_t index, bool scored, struct ig_
     for (int64_t done = 0; done < span->count; done += rows) {
         rows = span->count - done < s->rows_max ? span->count - done : s->rows_max;
         int64_t count = scored ? find_wanted(job, index, done, rows, wanted) : 0;
-        infer__forward_wanted(s, span->tokens + done, rows, wanted, count);
+        infer__forward_wanted(s, span->tokens + done, rows, &(struct infer_wanted){wanted, count},
+                              true);
         s->length += rows;
         if (scored && !score_rows(job, index, done + rows, err)) return false;
     }

@@ -281,21 +281,41 @@ static int64_t batch_rows(const struct ig_session *s, size_t left)
     return left < (size_t)most ? (int64_t)left : most;
 }
 
+/* Of a prompt only the last row is read: the others end at their keys and values in the last layer,
+ * and so do all rows of batches before the last. As many go on with it as make products take the
+ * path of many rows, so that it gets the numbers that it would among all. */
+static const float *forward_last(struct ig_session *s, const int32_t *tokens, int64_t rows,
+                                 bool last)
+{
+    enum { KEPT = INFER_MATVEC_ROWS + 1 };
+    int64_t places[KEPT], kept = last ? KEPT : 0;
+    if (rows < KEPT) {
+        infer__forward(s, tokens, rows, false);
+        kept = rows;
+    } else {
+        for (int64_t i = 0; i < KEPT; i++)
+            places[i] = rows - KEPT + i;
+        infer__forward_wanted(s, tokens, rows, &(struct infer_wanted){places, kept}, false);
+    }
+    return s->normed + (kept > 0 ? kept - 1 : 0) * s->model->shape.hidden;
+}
+
 bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t count,
                      struct ig_err *err)
 {
     if (!check_tokens(session, tokens, count, err)) return false;
     const struct ig_model_shape *m = &session->model->shape;
     int64_t before = session->length, rows = 0;
+    const float *read = NULL;
     session->run_start = count > 1 ? before : -1;
     for (size_t done = 0; done < count; done += (size_t)rows) {
         rows = batch_rows(session, count - done);
-        infer__forward(session, tokens + done, rows, false);
+        read = forward_last(session, tokens + done, rows, done + (size_t)rows == count);
         infer__grow(session, rows);
     }
     if (count == 0) return true;
     struct infer_product head = {&session->model->head, NULL, session->logits};
-    infer__linear(session, &head, 1, session->normed + (rows - 1) * m->hidden, 1, false);
+    infer__linear(session, &head, 1, read, 1, false);
     float top = session->model->neural.max(session->logits, m->vocab);
     bool ok = infer__check_finite((double)top, err);
     if (!ok) ig_session_trim(session, before);
@@ -323,7 +343,7 @@ static bool score_batch(struct ig_session *s, const int32_t *tokens, const int32
     int64_t places[INFER_ROWS_MAX] = {0};
     struct ig_scored scored[INFER_ROWS_MAX];
     int64_t n = find_scored(targets, rows, picked, places);
-    infer__forward_wanted(s, tokens, rows, places, n);
+    infer__forward_wanted(s, tokens, rows, &(struct infer_wanted){places, n}, true);
     infer__grow(s, rows);
     if (n == 0) return true;
     infer__head_scores(s, s->normed, n, &(struct infer_scores){picked, scored, n});

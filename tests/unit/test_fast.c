@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fast — a random model that is just large enough for narrow arithmetic: what it scores does not
- * depend on the batch or on the threads, and stays close to exact arithmetic. */
-#include "ingot/infer.h"
+ * depend on the batch or on the threads, and stays close to exact arithmetic. A prompt's logits are
+ * those that it has when all its rows go through the last layer. */
+#include "infer/infer_internal.h"
 #include "ingot/quant.h"
 #include "scratch.h"
 
@@ -211,11 +212,93 @@ static void trees_larger_than_a_batch(void **state)
     ig_model_close(model);
 }
 
+/* ---- the last layer of prompts ---- */
+
+static const float *feed(struct ig_session *s, const int32_t *text, size_t count)
+{
+    struct ig_err err = {0};
+    ig_session_trim(s, 0);
+    check_ok(ig_session_feed(s, text, count, &err), &err);
+    return ig_session_logits(s);
+}
+
+/* The last row's logits after all rows went through all layers. */
+static const float *feed_whole(struct ig_session *s, const int32_t *text, size_t count)
+{
+    struct ig_err err = {0};
+    int64_t vocab = s->model->shape.vocab, rows = ((int64_t)count - 1) % s->rows_max;
+    float *all = malloc(count * (size_t)vocab * sizeof *all);
+    assert_non_null(all);
+    ig_session_trim(s, 0);
+    check_ok(ig_session_logits_all(s, text, count, all, &err), &err);
+    free(all);
+    const struct infer_product head = {&s->model->head, NULL, s->logits};
+    infer__linear(s, &head, 1, s->normed + rows * s->model->shape.hidden, 1, false);
+    return s->logits;
+}
+
+/* Experts that several rows share may take another path than those of one: only up to rounding. */
+static void check_prompts(const char *dir, float slack)
+{
+    static const size_t counts[] = {2, 3, 4, 5, 17, 90, 530};
+    struct ig_err err = {0};
+    struct ig_model *model;
+    struct ig_session *a, *b;
+    int32_t text[530];
+    check_ok(ig_model_open(dir, 2, &model, &err), &err);
+    check_ok(ig_session_new(model, 0, &a, &err), &err);
+    check_ok(ig_session_new(model, 0, &b, &err), &err);
+    const struct ig_model_shape *m = ig_model_shape(model);
+    for (int i = 0; i < 530; i++)
+        text[i] = (int32_t)((i * 7919 + i / 13) % m->vocab);
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        if (counts[c] > (size_t)m->context) continue;
+        const float *got = feed(a, text, counts[c]), *want = feed_whole(b, text, counts[c]);
+        for (int64_t i = 0; i < m->vocab; i++)
+            if (slack > 0 ? !(fabsf(got[i] - want[i]) <= slack) : got[i] != want[i])
+                fail_msg("%s, %zu tokens, logit %d: %.9g, want %.9g", dir, counts[c], (int)i,
+                         (double)got[i], (double)want[i]);
+        /* and the keys and values are all there */
+        check_ok(ig_session_feed(a, text, 1, &err), &err);
+        check_ok(ig_session_feed(b, text, 1, &err), &err);
+        for (int64_t i = 0; i < m->vocab; i++)
+            assert_true(fabsf(a->logits[i] - b->logits[i]) <= slack);
+    }
+    ig_session_free(a);
+    ig_session_free(b);
+    ig_model_close(model);
+}
+
+static void prompts_are_as_if_all_rows_went_on(void **state)
+{
+    (void)state;
+    static const char *const families[] = {"plain",      "llama",   "qwen2",    "gemma3_text",
+                                           "qwen3_next", "mistral", "qwen3_moe"};
+    static const int widths[] = {8, 4};
+    const char *tests = getenv("INGOT_TESTS");
+    char dir[IG_PATH_MAX];
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
+        snprintf(dir, sizeof dir, "%s/golden/infer/%s", tests ? tests : "tests", families[f]);
+        bool experts = strstr(families[f], "moe") || strstr(families[f], "next");
+        check_prompts(dir, experts ? 2e-6F : 0);
+    }
+    if (only_ref()) return;
+    check_prompts(scratch("plain"), 0);
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        struct ig_err err = {0};
+        snprintf(dir, sizeof dir, "%s", scratch("packed"));
+        quantize(scratch("plain"), dir, widths[i]);
+        check_prompts(dir, 0);
+        check_ok(ig_dir_remove(dir, &err), &err);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fast_scores_do_not_depend_on_the_batch),
         cmocka_unit_test(trees_larger_than_a_batch), /* of the model that the first one made */
+        cmocka_unit_test(prompts_are_as_if_all_rows_went_on), /* and of it too */
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }
