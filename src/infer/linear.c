@@ -2,10 +2,10 @@
  * linear — y = x W^T over all threads; in f32, or, for large matrices where the processor can and
  * the model was not opened to be exact, in narrow types (tensor/kernels/narrow.h).
  *
- * Few rows: matvec. Threads take runs of W's rows from one counter; each is read once for all rows
- * of x while it is in the cache.
- * Many rows: x is transposed into tiles of `lanes` rows, [tile][column][lane]. A thread takes
- * INFER_FEATURES rows of W, unpacks INFER_DEPTH columns of them at a time and multiplies all tiles:
+ * Few rows: matvec. Threads take runs of W's rows from one counter; memory is read once for all
+ * rows of x. Many rows: x is transposed into tiles of `lanes` rows, [tile][column][lane]. A thread
+ * takes INFER_FEATURES rows of W, unpacks INFER_DEPTH columns of them at a time and multiplies all
+ * tiles:
  *
  *     W block  64 x 256   second-level cache, read by broadcast
  *     x tile   256 x 48   streamed; a row of x is a lane
@@ -19,19 +19,23 @@
 #include <math.h>
 #include <stdatomic.h>
 
-/* Bytes of W in one task of matvec: far above the cost of taking a task. The longer a run, the
- * rarer memory is waited for at its start; with many runs for each thread all end together. */
-#define CHUNK_BYTES     ((int64_t)64 << 10)
-#define CHUNK_BYTES_MAX ((int64_t)1 << 20)
-#define CHUNKS          8                  /* for each thread, of a matrix in between */
-#define WEIGHTS_STEP    (INFER_DEPTH + 16) /* rows of the block fall into different cache sets */
+/* Of a matvec: bytes of W in a short run, which stays in the cache for several rows of x; and the
+ * share of the last matrix that is dealt in such runs, one in so many. */
+#define SHORT_BYTES  ((int64_t)64 << 10)
+#define SHORT_SHARE  16
+#define WEIGHTS_STEP (INFER_DEPTH + 16) /* rows of the block fall into different cache sets */
+
+/* How W's rows are dealt: long runs first, short ones after them. */
+struct deal {
+    int64_t longs, long_rows, short_rows;
+};
 
 struct job {
     struct ig_session *s;
     const struct infer_product *products;
     int count;
     int64_t tasks[INFER_PRODUCTS_MAX + 1]; /* first task of each product; the end */
-    int64_t unit[INFER_PRODUCTS_MAX];      /* rows of W in one task */
+    struct deal deals[INFER_PRODUCTS_MAX];
     const float *x, *operands[INFER_PRODUCTS_MAX];
     const float *const *each; /* a row for each product, in place of x; or NULL */
     int64_t rows, cols;
@@ -49,10 +53,14 @@ static bool take(struct job *job, int *product, int64_t *first, int64_t *count)
     int p = 0;
     while (task >= job->tasks[p + 1])
         p++;
-    int64_t rows = job->products[p].w->rows;
+    const struct deal *deal = &job->deals[p];
+    int64_t i = task - job->tasks[p], shorts = i - deal->longs;
+    int64_t run = shorts < 0 ? deal->long_rows : deal->short_rows;
+    int64_t left, rows = job->products[p].w->rows;
     *product = p;
-    *first = (task - job->tasks[p]) * job->unit[p];
-    *count = rows - *first < job->unit[p] ? rows - *first : job->unit[p];
+    *first = shorts < 0 ? i * run : deal->longs * deal->long_rows + shorts * run;
+    left = rows - *first;
+    *count = left < run ? left : run;
     return true;
 }
 
@@ -66,6 +74,24 @@ static void add_bias(const struct infer_product *p, int64_t row, int64_t first, 
 
 /* ---- few rows ---- */
 
+/* `count` rows of W with all rows of x. */
+static void some_rows(const struct job *job, int p, int64_t first, int64_t count)
+{
+    const struct infer_product *product = &job->products[p];
+    const struct ig_matrix *w = product->w;
+    for (int64_t r = 0; r < job->rows; r++) {
+        const float *operand = job->operands[p] + r * ig_matmul_operand_floats(w->cols);
+        float *y = product->y + r * w->rows + first;
+        if (infer__narrow(job->s->model, w, false) == IG_NARROW_INT8)
+            job->s->model->narrow.matvec(w, operand, first, count, y);
+        else
+            job->s->model->matmul.matvec(w, operand, first, count, y);
+        add_bias(product, r, first, count);
+    }
+}
+
+/* Of several rows of x a part of W that stays in the cache for all of them, of one the whole run.
+ */
 static void run_matvec(void *user, int thread, int threads)
 {
     (void)thread, (void)threads;
@@ -73,17 +99,9 @@ static void run_matvec(void *user, int thread, int threads)
     int p;
     int64_t first, count;
     while (take(job, &p, &first, &count)) {
-        const struct infer_product *product = &job->products[p];
-        const struct ig_matrix *w = product->w;
-        for (int64_t r = 0; r < job->rows; r++) {
-            const float *operand = job->operands[p] + r * ig_matmul_operand_floats(w->cols);
-            float *y = product->y + r * w->rows + first;
-            if (infer__narrow(job->s->model, w, false) == IG_NARROW_INT8)
-                job->s->model->narrow.matvec(w, operand, first, count, y);
-            else
-                job->s->model->matmul.matvec(w, operand, first, count, y);
-            add_bias(product, r, first, count);
-        }
+        int64_t step = job->rows > 1 ? job->deals[p].short_rows : count;
+        for (int64_t at = first, end = first + count; at < end; at += step)
+            some_rows(job, p, at, end - at < step ? end - at : step);
     }
 }
 
@@ -107,13 +125,18 @@ static bool same_operand(const struct job *job, int p)
     return a->packing == b->packing && a->bits == b->bits && a->group == b->group;
 }
 
-static int64_t rows_of_a_task(const struct ig_matrix *w, int threads)
+/* A thread waits for memory where a run begins, so runs are long: one for each thread. But of the
+ * last matrix a part is kept back and dealt in short ones, so that all threads end together. */
+static struct deal deal_matvec(const struct ig_matrix *w, int threads, bool last)
 {
-    int64_t row = (int64_t)ig_matmul_row_bytes(w), bytes = row * w->rows / (CHUNKS * threads);
-    if (bytes > CHUNK_BYTES_MAX) bytes = CHUNK_BYTES_MAX;
-    if (bytes < CHUNK_BYTES) bytes = CHUNK_BYTES;
-    int64_t rows = bytes / row / 8 * 8;
-    return rows < 8 ? 8 : rows;
+    int64_t now = last ? w->rows - w->rows / SHORT_SHARE : w->rows;
+    int64_t rows = (now + threads - 1) / threads, bytes = (int64_t)ig_matmul_row_bytes(w);
+    struct deal deal = {.long_rows = (rows + 7) / 8 * 8};
+    deal.longs = w->rows / deal.long_rows;
+    if (deal.longs > threads) deal.longs = threads;
+    deal.short_rows = SHORT_BYTES / bytes / 8 * 8;
+    if (deal.short_rows < 8) deal.short_rows = 8;
+    return deal;
 }
 
 static void few_rows(struct job *job)
@@ -123,7 +146,7 @@ static void few_rows(struct job *job)
     int64_t floats = ig_matmul_operand_floats(job->cols);
     for (int p = 0; p < job->count; p++) {
         const struct ig_matrix *w = job->products[p].w;
-        job->unit[p] = rows_of_a_task(w, ig_pool_size(job->s->model->pool));
+        job->deals[p] = deal_matvec(w, ig_pool_size(job->s->model->pool), p == job->count - 1);
         job->operands[p] = operand;
         if (p > 0 && same_operand(job, p)) {
             job->operands[p] = job->operands[p - 1];
@@ -334,9 +357,12 @@ static void run_narrow(void *user, int thread, int threads)
 
 static void plan_tasks(struct job *job)
 {
-    for (int p = 0; p < job->count; p++)
-        job->tasks[p + 1] =
-            job->tasks[p] + (job->products[p].w->rows + job->unit[p] - 1) / job->unit[p];
+    for (int p = 0; p < job->count; p++) {
+        const struct deal *deal = &job->deals[p];
+        int64_t left = job->products[p].w->rows - deal->longs * deal->long_rows;
+        int64_t shorts = (left + deal->short_rows - 1) / deal->short_rows;
+        job->tasks[p + 1] = job->tasks[p] + deal->longs + shorts;
+    }
 }
 
 /* Products that take x in the same form go together. */
@@ -354,7 +380,7 @@ static void many_rows(const struct job *all)
         }
         job.count = end - p;
         for (int i = 0; i < job.count; i++)
-            job.unit[i] = INFER_FEATURES;
+            job.deals[i] = (struct deal){.short_rows = INFER_FEATURES};
         plan_tasks(&job);
         bool narrow = job.kind != IG_NARROW_NONE;
         ig_pool_all(model->pool, narrow ? run_pack_narrow : run_pack, &job);
