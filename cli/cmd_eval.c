@@ -169,8 +169,14 @@ static bool ask(const struct args *args, const struct ig_watch *watch, struct sc
     s->chat = NULL;
     asked->context = context;
     memcpy(asked->tokenizer, s->identity.tokenizer, sizeof asked->tokenizer);
-    return ig_eval_open(&job, &asked->set, err) &&
-           (!args->until || ig_eval_baseline_open(asked->set, args->until, &asked->until, err)) &&
+    if (!ig_eval_open(&job, &asked->set, err)) return false;
+    if (fixtures && strcmp(args->tasks, "mini") != 0)
+        ig_watch_warn(
+            watch,
+            "not all of these tasks' rows are in the Hub's cache: the embedded mini-tasks "
+            "are scored; `ingot pull --tasks '%s'` gets the real ones",
+            args->tasks);
+    return (!args->until || ig_eval_baseline_open(asked->set, args->until, &asked->until, err)) &&
            ig_eval_tokens_new(asked->set, s->tokenizer, context, &asked->tokens, err);
 }
 

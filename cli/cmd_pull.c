@@ -109,11 +109,9 @@ static bool pull_tasks(const struct pull *p, const char *tasks, struct ig_err *e
             if (!pull_task(p, ig_slice_of(*t), err)) return false;
         return true;
     }
-    while (*tasks) {
-        size_t len = strcspn(tasks, ",");
-        if (len && !pull_task(p, ig_slice_make(tasks, len), err)) return false;
-        tasks += len;
-        tasks += *tasks == ',';
+    for (size_t len; *(tasks += strspn(tasks, ", ")); tasks += len) {
+        len = strcspn(tasks, ", ");
+        if (!pull_task(p, ig_slice_make(tasks, len), err)) return false;
     }
     return true;
 }

@@ -57,7 +57,7 @@ bool ig_eval_has_data(const char *tasks)
     }
     for (size_t len; *tasks; tasks += len + (tasks[len] == ',')) {
         len = strcspn(tasks, ",");
-        if (len && !has_rows(ig_slice_make(tasks, len))) return false;
+        if (len && !has_rows(eval__strip(ig_slice_make(tasks, len)))) return false;
     }
     return true;
 }

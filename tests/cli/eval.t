@@ -44,6 +44,11 @@ A file that is one JSON array; a question, and an answer, longer than the model'
   ingot eval: 'rows/piqa.jsonl', line 1: a choice has 601 tokens, more than the model's context of 512
   [1]
 
+Rows that were not pulled: the embedded ones are scored, and that is said.
+
+  $ HF_HUB_CACHE=none ingot eval plain --tasks "piqa, boolq" --limit 2 2>&1 > /dev/null
+  warning: not all of these tasks' rows are in the Hub's cache: the embedded mini-tasks are scored; `ingot pull --tasks 'piqa, boolq'` gets the real ones
+
 The same command again finds its log; the files it writes are the same but for times.
 
   $ ingot eval plain --tasks piqa,boolq --limit 8 --output out --quiet > first

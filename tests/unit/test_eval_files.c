@@ -143,6 +143,27 @@ static void what_is_not_there_is_named(void **state)
     refuse("cut", "piqa", IG_ERR_DATA, "piqa.parquet', line 1: the row has no 'goal'");
 }
 
+static void what_was_pulled_is_found_by_a_list(void **state)
+{
+    (void)state;
+    static const char hex[] = "0123456789abcdef0123456789abcdef01234567";
+    char place[256];
+    assert_int_equal(setenv("HF_HUB_CACHE", scratch("cache"), 1), 0);
+    snprintf(place, sizeof place, "cache/datasets--baber--piqa/snapshots/%s/validation.parquet",
+             hex);
+    put("piqa.parquet", place);
+    check_ok(ig_dir_make(scratch("cache/datasets--baber--piqa/refs"), &(struct ig_err){0}),
+             &(struct ig_err){0});
+    scratch_write("cache/datasets--baber--piqa/refs/main", hex, sizeof hex - 1);
+    snprintf(place, sizeof place,
+             "cache/datasets--baber--piqa/snapshots/%s/data/validation.parquet", hex);
+    put("piqa.parquet", place);
+    assert_true(ig_eval_has_data("piqa"));
+    assert_true(ig_eval_has_data("piqa, mine.yaml ,"));
+    assert_false(ig_eval_has_data("piqa,boolq"));
+    unsetenv("HF_HUB_CACHE");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +171,7 @@ int main(void)
         cmocka_unit_test(shards_follow_each_other),
         cmocka_unit_test(examples_come_from_the_train_split),
         cmocka_unit_test(what_is_not_there_is_named),
+        cmocka_unit_test(what_was_pulled_is_found_by_a_list),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }
