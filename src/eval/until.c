@@ -33,11 +33,7 @@ struct ig_eval_baseline {
 void ig_eval_baseline_close(struct ig_eval_baseline *baseline)
 {
     if (!baseline) return;
-    for (int i = 0; i < baseline->runs.run_count; i++)
-        for (int k = 0; k < baseline->runs.runs[i].count; k++) {
-            ig_json_doc_free(baseline->runs.runs[i].parts[k].results);
-            free(baseline->runs.runs[i].parts[k].items);
-        }
+    eval__runs_release(&baseline->runs);
     ig_arena_release(&baseline->runs.arena);
     free(baseline->runs.notes);
     free(baseline->parts);

@@ -43,6 +43,12 @@ Runs of other items are refused, and the items named.
   ingot compare: no model 'anvill' to compare with; there is anvil
   'ingot compare --help' tells more
   [2]
+  $ ingot compare six --tasks "boolq, piqq"
+  ingot compare: no run has samples of task 'piqq'
+  'ingot compare --help' tells more
+  [2]
+  $ ingot compare six --tasks "boolq, piqa" | head -n 1
+  model  boolq   piqa  mean of 2
   $ ingot compare nowhere
   ingot compare: no such folder: 'nowhere'
   [1]

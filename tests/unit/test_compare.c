@@ -211,7 +211,61 @@ static void folders_are_searched(void **state)
     refused("numbers", NULL, "--log_samples");
 }
 
+/* The last file of many decides; of two summaries that end alike one is the run's. */
+static void crowded_folders_are_read_whole(void **state)
+{
+    (void)state;
+    struct ig_comparison *c;
+    char name[64];
+    make_run((struct made){.run = "crowd", .items = 4, .right = "0"});
+    for (int i = 0; i < 4200; i++) {
+        snprintf(name, sizeof name, "crowd/a%d", i);
+        scratch_write(name, "", 0);
+    }
+    make_run((struct made){
+        .run = "crowd", .items = 4, .right = "1", .time = "2026-02-01T00-00-00.000000"});
+    make_file("crowd", "results_old_2026-02-01T00-00-00.000000.json",
+              "{\"results\": {\"piqa\": {\"acc,none\": 0.25}}}");
+    check_ok(compare("crowd", NULL, &c), &err);
+    assert_int_equal(c->models[0].scores[0].right, 4);
+    ig_compare_close(c);
+}
+
+/* 48 tasks whose common summary has 300,000 numbers: 12 MB as a tree, once. */
+static void one_summary_serves_many_tasks(void **state)
+{
+    (void)state;
+    struct ig_comparison *c;
+    struct ig_buf text = {0};
+    char task[16];
+    for (int t = 0; t < 48; t++) {
+        snprintf(task, sizeof task, "t%02d", t);
+        make_run((struct made){.run = "tasks", .task = task, .items = 2, .right = "1"});
+    }
+    ig_buf_text(&text, "{\"configs\": [0");
+    for (int i = 0; i < 300000; i++)
+        ig_buf_text(&text, ",1");
+    ig_buf_text(&text, "], \"results\": {\"t47\": {\"acc,none\": 0.5}}}");
+    scratch_write("tasks/results_2026-01-01T00-00-00.000000.json", text.data, text.len);
+    ig_buf_release(&text);
+    uint64_t before = ig_peak_bytes();
+    check_fails(compare("tasks", NULL, &c), &err, IG_ERR_DATA, "gives acc 1.0000");
+    if (before) assert_true(ig_peak_bytes() - before < 200000000);
+}
+
 /* ---- what may not be compared ---- */
+
+static void other_tasks_are_said(void **state)
+{
+    (void)state;
+    struct ig_comparison *c;
+    make_run((struct made){.run = "lone", .items = 4, .right = "0"});
+    make_run((struct made){.run = "alone", .task = "boolq", .items = 4, .right = "0"});
+    check_ok(compare("lone", "alone", &c), &err);
+    assert_string_equal(c->models[1].profile, "no task in common");
+    assert_int_equal(c->note_count, 2);
+    ig_compare_close(c);
+}
 
 static void other_items_are_refused(void **state)
 {
@@ -417,6 +471,9 @@ int main(void)
         cmocka_unit_test(flips_have_their_texts),
         cmocka_unit_test(clusters_are_found),
         cmocka_unit_test(folders_are_searched),
+        cmocka_unit_test(crowded_folders_are_read_whole),
+        cmocka_unit_test(one_summary_serves_many_tasks),
+        cmocka_unit_test(other_tasks_are_said),
         cmocka_unit_test(other_items_are_refused),
         cmocka_unit_test(summaries_must_fit),
         cmocka_unit_test(broken_lines_are_named),

@@ -53,11 +53,14 @@ static bool check_summary(const struct compare_part *part, struct ig_err *err)
 {
     char key[160];
     double said, have = (double)right_of(part) / (double)part->count;
-    if (!part->results) return true;
+    struct ig_arena arena = {0};
+    if (!part->summary.ptr) return true;
+    const struct ig_json *summary = ig_json_parse(part->summary, &arena, err);
     snprintf(key, sizeof key, "%s,%s", part->metric.name, part->filter[0] ? part->filter : "none");
-    const struct ig_json *results = ig_json_get(ig_json_doc_root(part->results), "results");
-    if (!ig_json_real(ig_json_get(ig_json_get(results, part->task), key), &said)) return true;
-    if (fabs(said - have) < 0.5 / (double)part->count) return true;
+    bool told = ig_json_real(ig_json_get(summary, key), &said);
+    ig_arena_release(&arena);
+    if (!summary) return false;
+    if (!told || fabs(said - have) < 0.5 / (double)part->count) return true;
     return ig_err_set(err, IG_ERR_DATA,
                       "'%s' gives %s %.4f, its results_TIME.json says %.4f: not the same run, or "
                       "not the whole of it",
@@ -419,8 +422,8 @@ static bool open_runs(struct compare *c, const struct ig_compare_job *job, struc
     if (!c->runs || !c->models) return ig_err_nomem(err);
     for (size_t i = 0; i < job->path_count; i++)
         if (!eval__runs_find(c, job->paths[i], job->tasks, err)) return false;
-    if (!eval__runs_name(c, err) || !find_baseline(c, job->baseline, err) ||
-        !read_all(c, pool, err))
+    if (!eval__tasks_exist(c, job->tasks, err) || !eval__runs_name(c, err) ||
+        !find_baseline(c, job->baseline, err) || !read_all(c, pool, err))
         return false;
     for (int i = 0; i < c->run_count; i++)
         for (int k = 0; k < c->runs[i].count; k++)
@@ -465,11 +468,7 @@ void ig_compare_close(struct ig_comparison *comparison)
 {
     if (!comparison) return;
     struct compare *c = (struct compare *)comparison; /* `shown` is its first member */
-    for (int i = 0; i < c->run_count; i++)
-        for (int k = 0; k < c->runs[i].count; k++) {
-            ig_json_doc_free(c->runs[i].parts[k].results);
-            free(c->runs[i].parts[k].items);
-        }
+    eval__runs_release(c);
     ig_arena_release(&c->arena);
     free(c->notes);
     free(c);

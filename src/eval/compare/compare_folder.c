@@ -10,19 +10,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NAMES_MAX 4096 /* files of one folder that are looked at */
+#define NAMES_MAX (1 << 16) /* files of one folder: some thousand runs */
 
 struct names {
     struct ig_arena *arena;
     const char **items;
-    int count;
-    bool failed;
+    int count, room;
+    bool too_many, failed;
 };
 
 static bool add_name(void *user, const char *name)
 {
     struct names *n = user;
-    if (n->count == NAMES_MAX) return false;
+    n->too_many = n->count == NAMES_MAX;
+    if (n->too_many) return false;
+    if (n->count == n->room) {
+        int room = n->room ? 2 * n->room : 256;
+        const char **items = ig_arena_array(n->arena, (size_t)room, sizeof *items);
+        n->failed = !items;
+        if (!items) return false;
+        if (n->count) memcpy(items, n->items, (size_t)n->count * sizeof *items);
+        n->items = items;
+        n->room = room;
+    }
     n->items[n->count] = ig_arena_copy(n->arena, ig_slice_of(name)).ptr;
     n->failed = !n->items[n->count];
     n->count += !n->failed;
@@ -33,9 +43,12 @@ static bool list_names(const char *path, struct ig_arena *arena, struct names *o
                        struct ig_err *err)
 {
     *out = (struct names){.arena = arena};
-    out->items = ig_arena_array(arena, NAMES_MAX, sizeof *out->items);
-    if (!out->items) return ig_err_nomem(err);
     if (!ig_dir_list(path, add_name, out, err)) return false;
+    if (out->too_many)
+        return ig_err_set(err, IG_ERR_DATA,
+                          "'%s' has more than %d files: name the folders of the models in it, or "
+                          "move old runs elsewhere",
+                          path, NAMES_MAX);
     return !out->failed || ig_err_nomem(err);
 }
 
@@ -48,7 +61,8 @@ static bool is_samples(const char *name)
 static bool is_results(const char *name)
 {
     struct ig_slice s = ig_slice_of(name);
-    return ig_slice_starts(s, "results_") && ig_slice_ends(s, ".json");
+    return ig_slice_starts(s, "results_") && ig_slice_ends(s, ".json") &&
+           strrchr(name, '_') == name + 7; /* so of one time there is one */
 }
 
 /* The text between the last "_" and the ending. */
@@ -58,14 +72,21 @@ static struct ig_slice time_of(const char *name)
     return ig_slice_make(last, (size_t)(dot - last));
 }
 
+/* Cuts the next word off a list, without the blanks around it; {NULL, 0} at its end. */
+static struct ig_slice next_word(const char **list)
+{
+    *list += strspn(*list, ", ");
+    struct ig_slice word = {*list, strcspn(*list, ",")};
+    *list += word.len;
+    while (word.len && word.ptr[word.len - 1] == ' ')
+        word.len--;
+    return word.len ? word : (struct ig_slice){0};
+}
+
 static bool wanted(struct ig_slice task, const char *list)
 {
-    while (list) {
-        const char *comma = strchr(list, ',');
-        struct ig_slice word = {list, comma ? (size_t)(comma - list) : strlen(list)};
+    for (struct ig_slice word; (word = next_word(&list)).ptr;)
         if (ig_slice_equal(word, task)) return true;
-        list = comma ? comma + 1 : NULL;
-    }
     return false;
 }
 
@@ -78,28 +99,32 @@ static void copy_text(char *out, size_t size, struct ig_slice text)
     out[n] = 0;
 }
 
-static void take_results(struct compare *c, struct compare_run *run, struct compare_part *part,
-                         const struct ig_json *root)
+static bool take_results(struct compare *c, struct compare_run *run, struct compare_part *part,
+                         const struct ig_json *root, struct ig_err *err)
 {
     const struct ig_json *shots = ig_json_get(ig_json_get(root, "n-shot"), part->task);
     const struct ig_json *version = ig_json_get(ig_json_get(root, "versions"), part->task);
     const struct ig_json *style = ig_json_get(ig_json_get(root, "ingot"), "style");
+    const struct ig_json *summary = ig_json_get(ig_json_get(root, "results"), part->task);
     struct ig_slice name = ig_json_text(ig_json_get(root, "model_name"));
+    struct ig_buf text = {0};
     if (!ig_json_int(shots, &part->shots)) part->shots = -1;
     if (version && (version->type == IG_JSON_NUMBER || version->type == IG_JSON_STRING))
         copy_text(part->version, sizeof part->version, version->text);
     copy_text(part->style, sizeof part->style, ig_json_text(style));
     if (name.len && !run->full_name.len) run->full_name = ig_arena_copy(&c->arena, name);
+    if (!summary) return true;
+    ig_json_write(&text, summary, 0, false);
+    if (ig_buf_ok(&text, err)) part->summary = ig_arena_copy(&c->arena, ig_buf_view(&text));
+    ig_buf_release(&text);
+    return part->summary.ptr || ig_err_nomem(err);
 }
 
-static bool read_results(struct compare *c, struct compare_run *run, struct compare_part *part,
-                         const char *path, struct ig_err *err)
+static bool read_results(const char *path, struct ig_json_doc **out, struct ig_err *err)
 {
     struct ig_buf text = {0};
-    bool ok = ig_file_read(path, COMPARE_RESULTS_BYTES_MAX, &text, err);
-    if (ok && !ig_json_doc_new(ig_buf_view(&text), &part->results, err))
-        ok = ig_err_within(err, "'%s'", path);
-    if (ok) take_results(c, run, part, ig_json_doc_root(part->results));
+    bool ok = ig_file_read(path, COMPARE_RESULTS_BYTES_MAX, &text, err) &&
+              (ig_json_doc_new(ig_buf_view(&text), out, err) || ig_err_within(err, "'%s'", path));
     ig_buf_release(&text);
     return ok;
 }
@@ -137,22 +162,26 @@ static bool add_samples(struct compare *c, struct compare_run *run, const char *
     return (part->task && part->path) || ig_err_nomem(err);
 }
 
+/* One file of results is in memory at a time: those of many tasks are large. */
 static bool find_results(struct compare *c, struct compare_run *run, const char *dir,
                          const struct names *names, struct ig_err *err)
 {
     char path[IG_PATH_MAX];
-    for (int i = 0; i < run->count; i++) {
-        struct compare_part *part = &run->parts[i];
-        struct ig_slice time = time_of(strrchr(part->path, '/') + 1);
-        for (int k = 0; k < names->count; k++) {
-            if (!is_results(names->items[k]) || !ig_slice_equal(time, time_of(names->items[k])))
-                continue;
-            if (!ig_path_join(path, dir, names->items[k], err) ||
-                !read_results(c, run, part, path, err))
-                return false;
+    bool ok = true;
+    for (int k = 0; ok && k < names->count; k++) {
+        struct ig_json_doc *doc = NULL;
+        if (!is_results(names->items[k])) continue;
+        for (int i = 0; ok && i < run->count; i++) {
+            struct compare_part *part = &run->parts[i];
+            struct ig_slice time = time_of(strrchr(part->path, '/') + 1);
+            if (!ig_slice_equal(time, time_of(names->items[k]))) continue;
+            if (!doc)
+                ok = ig_path_join(path, dir, names->items[k], err) && read_results(path, &doc, err);
+            ok = ok && take_results(c, run, part, ig_json_doc_root(doc), err);
         }
+        ig_json_doc_free(doc);
     }
-    return true;
+    return ok;
 }
 
 /* time {NULL, 0}: any. Adds nothing where there are no samples. */
@@ -243,6 +272,26 @@ bool eval__runs_find(struct compare *c, const char *path, const char *tasks, str
                       "no samples_TASK_TIME.jsonl%s in '%s' or in the folders in it: made with "
                       "--output DIR (ingot eval) or --output_path DIR --log_samples (lm_eval)?",
                       tasks ? " of these tasks" : "", path);
+}
+
+bool eval__tasks_exist(const struct compare *c, const char *tasks, struct ig_err *err)
+{
+    for (struct ig_slice word; tasks && (word = next_word(&tasks)).ptr;) {
+        bool found = false;
+        for (int i = 0; i < c->run_count && !found; i++)
+            found = part_of(&c->runs[i], word) != NULL;
+        if (!found)
+            return ig_err_set(err, IG_ERR_USAGE, "no run has samples of task '" IG_SLICE_FMT "'",
+                              IG_SLICE_ARG(word));
+    }
+    return true;
+}
+
+void eval__runs_release(struct compare *c)
+{
+    for (int i = 0; i < c->run_count; i++)
+        for (int k = 0; k < c->runs[i].count; k++)
+            free(c->runs[i].parts[k].items);
 }
 
 /* ---- names ---- */

@@ -66,10 +66,10 @@ struct compare_part { /* one task of one run */
     int64_t count, room;
     int64_t other_filters; /* lines of filters that were not taken */
     /* from results_TIME.json */
-    int64_t shots;    /* -1: not told */
-    char version[32]; /* "": not told */
-    char style[32];   /* ingot's; "": not told */
-    struct ig_json_doc *results;
+    int64_t shots;           /* -1: not told */
+    char version[32];        /* "": not told */
+    char style[32];          /* ingot's; "": not told */
+    struct ig_slice summary; /* the task's results, as JSON; {NULL, 0}: not told */
 };
 struct compare_run {
     const char *path, *name;   /* name: as shown */
@@ -104,6 +104,11 @@ IG_MUST_CHECK bool eval__samples_read(struct compare_part *part, struct ig_err *
 /* Adds the runs of one path: which files there are, and what their results say. */
 IG_MUST_CHECK bool eval__runs_find(struct compare *c, const char *path, const char *tasks,
                                    struct ig_err *err);
+/* An error when no run has one of these tasks: a typing error would leave it out in silence. */
+IG_MUST_CHECK bool eval__tasks_exist(const struct compare *c, const char *tasks,
+                                     struct ig_err *err);
+/* Frees what the runs have outside the arena: their items. */
+void eval__runs_release(struct compare *c);
 /* Short names, all different. */
 IG_MUST_CHECK bool eval__runs_name(struct compare *c, struct ig_err *err);
 

@@ -148,6 +148,7 @@ static void describe(const struct ig_comparison *s, int index, struct ig_buf *ou
         else
             ig_buf_printf(out, better + worse ? "the other %d tasks" : "any of %d tasks", same);
     }
+    if (better + worse + same == 0) ig_buf_text(out, "no task in common");
     int up = list_margins(s, model, 1, ", though gold answers gain margin on ", out);
     list_margins(s, model, -1, up ? " and lose it on " : ", though gold answers lose margin on ",
                  out);
