@@ -43,6 +43,7 @@ struct eval_task {
     struct ig_slice target_delimiter, fewshot_delimiter; /* ptr NULL: " " and two newlines */
     int64_t shots;                                       /* examples when the job does not say */
     bool lacks_acc;                                      /* its metric_list has acc_norm only */
+    bool first_shots; /* examples are the pool's first rows, not drawn */
 };
 
 /* ---- literal.c ---- */

@@ -6,12 +6,29 @@
 #include "eval/record_internal.h"
 
 #define COLUMNS_MAX 256 /* of one object; the seven tasks have up to 10 */
+#define COLUMNS_NEW 4   /* room of a new one, doubled when it is full: objects may be many */
 
 static struct ig_json *find_member(const struct ig_json *object, struct ig_slice key)
 {
     for (uint32_t i = 0; i < object->count; i++)
         if (ig_slice_equal(object->items[i].key, key)) return &object->items[i];
     return NULL;
+}
+
+/* A place for one more column, whose count says how much room there is. */
+static bool room_for_one(struct ig_json *columns, struct ig_arena *arena, struct ig_err *err)
+{
+    uint32_t n = columns->count;
+    if (n == COLUMNS_MAX)
+        return ig_err_set(err, IG_ERR_DATA, "the rows have more than %d different members",
+                          COLUMNS_MAX);
+    if (n > 0 && (n < COLUMNS_NEW || (n & (n - 1)) != 0)) return true;
+    struct ig_json *items =
+        ig_arena_array(arena, n < COLUMNS_NEW ? COLUMNS_NEW : 2 * n, sizeof *items);
+    if (!items) return ig_err_nomem(err);
+    if (n) memcpy(items, columns->items, n * sizeof *items);
+    columns->items = items;
+    return true;
 }
 
 /* Adds the members that the row has and the columns have not. Depth is the parser's. */
@@ -22,16 +39,12 @@ static bool merge(struct ig_json *columns, /* NOLINT(misc-no-recursion) */
     if (columns->type != IG_JSON_OBJECT) {
         columns->type = IG_JSON_OBJECT;
         columns->count = 0;
-        columns->items = ig_arena_array(arena, COLUMNS_MAX, sizeof *columns->items);
-        if (!columns->items) return ig_err_nomem(err);
     }
     for (uint32_t i = 0; i < row->count; i++) {
         struct ig_slice key = row->items[i].key;
         struct ig_json *column = find_member(columns, key);
         if (!column) {
-            if (columns->count == COLUMNS_MAX)
-                return ig_err_set(err, IG_ERR_DATA, "the rows have more than %d different members",
-                                  COLUMNS_MAX);
+            if (!room_for_one(columns, arena, err)) return false;
             column = &columns->items[columns->count++];
             *column = (struct ig_json){.key = ig_arena_copy(arena, key)};
             if (!column->key.ptr) return ig_err_nomem(err);

@@ -24,7 +24,7 @@ bool eval__shots_open(const struct ig_eval_job *job, const struct eval_task *tas
     if (count == 0) return true;
     eval__random_seed(&out->random, eval__seed(job));
     if (!eval__rows_open(job->data, task, true, &out->pool, err)) return false;
-    int64_t want = count + (task->draws_spare ? 1 : 0);
+    int64_t want = count + (task->draws_spare && !task->first_shots ? 1 : 0);
     if (out->pool.count < want) {
         ig_err_set(err, IG_ERR_USAGE, "'%s' has %lld rows: too few to draw %lld examples from",
                    out->pool.path, (long long)out->pool.count, (long long)want);
@@ -70,6 +70,14 @@ static bool rows_equal(const struct ig_json *a, /* NOLINT(misc-no-recursion) */
     return true;
 }
 
+static bool too_few(const struct eval_shots *shots, int64_t rows, struct ig_err *err)
+{
+    return ig_err_set(err, IG_ERR_USAGE,
+                      "'%s' has %lld rows that differ from the one asked: too few for %lld "
+                      "examples",
+                      shots->pool.path, (long long)rows, (long long)shots->count);
+}
+
 /* Rows of the pool at the drawn places into docs, without those that equal row, as many as are
  * wanted at most. Returns how many, or -1. */
 static int64_t take(struct eval_shots *shots, const int64_t *drawn, int64_t count,
@@ -84,6 +92,19 @@ static int64_t take(struct eval_shots *shots, const int64_t *drawn, int64_t coun
         if (!row || !rows_equal(tree, row)) n++;
     }
     return n;
+}
+
+/* The first rows of the pool; where the pool is the scored split, without the row itself. */
+static bool take_first(struct eval_shots *shots, const struct ig_json *row, struct ig_arena *arena,
+                       struct eval_doc *docs, struct ig_err *err)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < shots->pool.count && n < shots->count; i++) {
+        int64_t taken = take(shots, &i, 1, row, arena, docs + n, err);
+        if (taken < 0) return false;
+        n += taken;
+    }
+    return n == shots->count || too_few(shots, n, err);
 }
 
 /* More than one copy of the row was drawn: draw again from the pool without any copy. */
@@ -102,11 +123,7 @@ static bool draw_again(struct eval_shots *shots, const struct ig_json *row, stru
             return ig_err_within(err, "'%s', line %lld", shots->pool.path,
                                  (long long)shots->pool.numbers[i]);
     }
-    if (n < shots->count)
-        return ig_err_set(err, IG_ERR_USAGE,
-                          "'%s' has %lld rows that differ from the one asked: too few for %lld "
-                          "examples",
-                          shots->pool.path, (long long)n, (long long)shots->count);
+    if (n < shots->count) return too_few(shots, n, err);
     if (!eval__random_sample(&shots->random, n, shots->count, drawn, err)) return false;
     for (int64_t i = 0; i < shots->count; i++)
         drawn[i] = others[drawn[i]];
@@ -118,6 +135,7 @@ bool eval__shots_draw(struct eval_shots *shots, const struct ig_json *row, struc
 {
     if (shots->count == 0) return true;
     bool spare = shots->task->draws_spare;
+    if (shots->task->first_shots) return take_first(shots, spare ? row : NULL, arena, docs, err);
     int64_t want = shots->count + (spare ? 1 : 0);
     int64_t *drawn = ig_arena_array(arena, (size_t)want, sizeof *drawn);
     if (!drawn) return ig_err_nomem(err);

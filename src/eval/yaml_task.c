@@ -27,6 +27,7 @@ static const char *const known[] = {"task",
                                     "validation_split",
                                     "test_split",
                                     "fewshot_split",
+                                    "fewshot_config",
                                     "doc_to_text",
                                     "doc_to_target",
                                     "doc_to_choice",
@@ -54,12 +55,20 @@ static bool fail(struct reader *r, const struct ig_yaml *at, const char *what, c
     return ig_yaml_fail(r->err, at, what, key);
 }
 
+/* Names of files and the like, which a NUL would cut short in silence. */
+static bool check_whole(struct reader *r, const struct ig_yaml *node, const char *key)
+{
+    return !memchr(node->text.ptr, 0, node->text.len) ||
+           ig_yaml_fail(r->err, node, "'%s' has a NUL character", key);
+}
+
 /* A key's text, or the fallback. */
 static bool get_text(struct reader *r, const char *key, const char *fallback, const char **out)
 {
     const struct ig_yaml *node = get(r, key);
     if (node && (node->type != IG_YAML_TEXT || node->tag.ptr))
         return ig_yaml_fail(r->err, node, "'%s' is not a text", key);
+    if (node && !check_whole(r, node, key)) return false;
     *out = node ? node->text.ptr : fallback;
     return true;
 }
@@ -101,7 +110,7 @@ static bool list_items(struct reader *r, const struct ig_yaml *node, struct eval
     if (!out->items) return ig_err_nomem(r->err);
     for (uint32_t i = 0; i < node->count; i++) {
         const struct ig_yaml *item = node->items[map ? 2 * i + 1 : i];
-        if (item->type != IG_YAML_TEXT)
+        if (item->type != IG_YAML_TEXT || item->tag.ptr)
             return ig_yaml_fail(r->err, item, "an item of '%s' is not a text: put it in quotes",
                                 out->key);
         out->items[i] = item->text;
@@ -153,6 +162,37 @@ static bool get_fields(struct reader *r)
 
 /* ---- splits and files ---- */
 
+/* How examples are drawn: {sampler: default | first_n, split: NAME}; its split counts before
+ * fewshot_split. */
+static bool get_fewshot_config(struct reader *r, const char **split)
+{
+    const struct ig_yaml *map = get(r, "fewshot_config");
+    if (map && map->type != IG_YAML_MAP)
+        return ig_yaml_fail(r->err, map, "'fewshot_config' is not a map");
+    for (uint32_t i = 0; map && i < map->count; i++) {
+        const struct ig_yaml *key = map->items[2 * i], *value = map->items[2 * i + 1];
+        bool sampler = ig_slice_is(key->text, "sampler"), plain = value->type == IG_YAML_TEXT;
+        if (value->type == IG_YAML_NULL) continue;
+        if (!plain || value->tag.ptr || (!sampler && !ig_slice_is(key->text, "split")))
+            return ig_yaml_fail(r->err, key,
+                                "'" IG_SLICE_FMT "' in fewshot_config is not supported: sampler "
+                                "and split, as texts, are",
+                                IG_SLICE_ARG(key->text));
+        if (!check_whole(r, value, "fewshot_config")) return false;
+        if (!sampler) {
+            *split = value->text.ptr;
+            continue;
+        }
+        r->yaml->task.first_shots = ig_slice_is(value->text, "first_n");
+        if (!r->yaml->task.first_shots && !ig_slice_is(value->text, "default"))
+            return ig_yaml_fail(r->err, value,
+                                "the sampler is '" IG_SLICE_FMT
+                                "'; default and first_n are supported",
+                                IG_SLICE_ARG(value->text));
+    }
+    return true;
+}
+
 static bool data_file(struct reader *r, const struct ig_yaml *files, enum eval_split split)
 {
     const struct ig_yaml *node = files;
@@ -168,17 +208,34 @@ static bool data_file(struct reader *r, const struct ig_yaml *files, enum eval_s
         return ig_yaml_fail(r->err, files, "'data_files' does not name one file for split '%s'",
                             y->splits[split]);
     y->files[split] = node->text.ptr;
+    return check_whole(r, node, "data_files");
+}
+
+/* The data set on the Hub, with its configuration as the built-in tasks have it. */
+static bool get_hub(struct reader *r)
+{
+    const struct ig_yaml *name = get(r, "dataset_name");
+    const char *path = NULL;
+    if (!get_text(r, "dataset_path", "json", &path)) return false;
+    r->yaml->task.hub = path;
+    if (!name || name->type != IG_YAML_TEXT || ig_slice_is(name->text, "default")) return true;
+    if (!check_whole(r, name, "dataset_name")) return false;
+    const struct ig_slice parts[] = {ig_slice_of(path), ig_slice_of(" ("), name->text,
+                                     ig_slice_of(")")};
+    struct ig_slice whole;
+    if (!eval__join(&r->yaml->arena, parts, 4, &whole, r->err)) return false;
+    r->yaml->task.hub = whole.ptr;
     return true;
 }
 
 static bool get_splits(struct reader *r)
 {
     struct eval_yaml *y = r->yaml;
-    const char *train = NULL, *validation = NULL, *test = NULL, *fewshot = NULL, *path = NULL;
+    const char *train = NULL, *validation = NULL, *test = NULL, *fewshot = NULL;
     if (!get_text(r, "training_split", NULL, &train) ||
         !get_text(r, "validation_split", NULL, &validation) ||
         !get_text(r, "test_split", NULL, &test) || !get_text(r, "fewshot_split", NULL, &fewshot) ||
-        !get_text(r, "dataset_path", NULL, &path))
+        !get_fewshot_config(r, &fewshot) || !get_hub(r))
         return false;
     y->splits[EVAL_SCORED] = test ? test : validation;
     if (!y->splits[EVAL_SCORED])
@@ -187,7 +244,6 @@ static bool get_splits(struct reader *r)
                             "validation_split to score");
     y->splits[EVAL_POOL] = fewshot ? fewshot : train ? train : validation ? validation : test;
     y->task.split = y->splits[EVAL_SCORED];
-    y->task.hub = path ? path : "json";
     /* The harness then takes the pool for the scored split, and drops the row itself. */
     y->task.draws_spare = fewshot && test ? strcmp(fewshot, test) == 0 : !fewshot && !test;
     const struct ig_yaml *kwargs = get(r, "dataset_kwargs");

@@ -2,6 +2,7 @@
  * eval_yaml — tasks of one's own in the harness's YAML, against its own requests
  * (tools/golden/eval_yaml.py); what is not supported or wrong is said. */
 #include "base/sha256.h"
+#include "eval/record_internal.h"
 #include "eval/yaml_task.h"
 #include "scratch.h"
 #include "text/utf8.h"
@@ -160,11 +161,20 @@ static void wrong_tasks_are_refused(void **state)
         {HEAD "include: x.yaml\n", "line 5, column 1: 'include' is not supported"},
         {HEAD "doc_to_text: q\n", "'doc_to_target' must be there"},
         {HEAD "doc_to_choice: [no, yes]\n", "an item of 'doc_to_choice' is not a text: put it in"},
+        {HEAD "doc_to_choice: [!function utils.x]\n", "an item of 'doc_to_choice' is not a text"},
         {HEAD "doc_to_choice: []\n", "'doc_to_choice' has 0 items"},
+        {HEAD BODY "target_delimiter: \"a\\0b\"\n", "'target_delimiter' has a NUL character"},
+        {"task: \"t\\0\"\n", "'task' has a NUL character"},
+        {"task: t\noutput_type: multiple_choice\ntest_split: test\n"
+         "dataset_kwargs: {data_files: {test: \"x\\0\"}}\n",
+         "'data_files' has a NUL character"},
         {HEAD "doc_to_text: '{{'\n", "doc_to_text: template, line 1"},
         {HEAD BODY "metric_list: [{metric: f1}]\n", "only the metrics acc and acc_norm"},
         {HEAD BODY "metric_list: [{metric: acc, aggregation: max}]\n", "aggregation is mean"},
         {HEAD BODY "num_fewshot: -1\n", "'num_fewshot' is not a number of examples"},
+        {HEAD BODY "fewshot_config: {sampler: balanced}\n", "the sampler is 'balanced'"},
+        {HEAD BODY "fewshot_config: {doc_to_text: x}\n", "'doc_to_text' in fewshot_config is not"},
+        {HEAD BODY "fewshot_config: x\n", "'fewshot_config' is not a map"},
         {HEAD BODY "repeats: 2\n", "'repeats' must be 1"},
         {"task: t\noutput_type: multiple_choice\ntest_split: test\n"
          "dataset_kwargs: {data_files: {validation: x}}\n",
@@ -180,6 +190,32 @@ static void wrong_tasks_are_refused(void **state)
     data_dir = "nowhere";
     assert_refused(HEAD BODY "num_fewshot: 1\nfewshot_split: train\n", "{}\n", IG_ERR_IO,
                    "no rows for task 't'");
+}
+
+/* Of a data set with configurations the one that the task names is read. */
+static void configurations_are_told_apart(void **state)
+{
+    (void)state;
+    static const char yaml[] = "task: t\noutput_type: multiple_choice\ntest_split: test\n"
+                               "dataset_path: own/set\ndataset_name: two\n" BODY;
+    static const char *const folders[] = {"hub", "hub/set", "hub/set/data", "hub/set/two"};
+    static const char *const rows[] = {"{\"q\": \"one\", \"c\": [\"x\"], \"a\": 0}",
+                                       "{\"q\": \"two\", \"c\": [\"x\"], \"a\": 0}"};
+    struct ig_eval_set *set;
+    char path[IG_PATH_MAX], name[64];
+    for (int i = 0; i < 4; i++)
+        check_ok(ig_dir_make(scratch(folders[i]), &err), &err);
+    for (int i = 0; i < 2; i++) {
+        snprintf(name, sizeof name, "%s/test.jsonl", folders[2 + i]);
+        scratch_write(name, rows[i], strlen(rows[i]));
+    }
+    scratch_write("t.yaml", yaml, strlen(yaml));
+    snprintf(path, sizeof path, "%s", scratch("t.yaml"));
+    struct ig_eval_job job = {.data = scratch("hub"), .tasks = path};
+    check_ok(ig_eval_open(&job, &set, &err), &err);
+    struct ig_eval_item item = ig_eval_item_at(set, 0, 0);
+    assert_true(ig_slice_is(item.requests[0].context, "two"));
+    ig_eval_close(set);
 }
 
 static void wrong_rows_are_refused(void **state)
@@ -216,6 +252,30 @@ static void wrong_rows_are_refused(void **state)
         snprintf(yaml, sizeof yaml, HEAD "%s", cases[i].fields);
         assert_refused(yaml, cases[i].row, code, cases[i].says);
     }
+}
+
+/* An object takes the room that its members need: 40,401 objects, 12 MB. */
+static void columns_take_their_room(void **state)
+{
+    (void)state;
+    struct ig_arena arena = {.bytes_max = (size_t)64 << 20};
+    struct ig_buf text = {0};
+    int64_t number = 1;
+    for (int i = 0; i < 201; i++) {
+        ig_buf_printf(&text, i ? ",\"%d\":{" : "{\"%d\":{", i);
+        for (int k = 0; k < 200; k++)
+            ig_buf_printf(&text, k ? ",\"%d\":{}" : "\"%d\":{}", k);
+        ig_buf_char(&text, '}');
+    }
+    ig_buf_char(&text, '}');
+    struct ig_slice line = ig_buf_view(&text);
+    struct eval_rows rows = {.lines = &line, .numbers = &number, .count = 1};
+    struct ig_json columns;
+    check_ok(eval__columns_read(&rows, &arena, &columns, &err), &err);
+    assert_true(columns.count == 201 && columns.items[200].count == 200);
+    assert_true(ig_slice_is(columns.items[200].items[199].key, "199"));
+    ig_buf_release(&text);
+    ig_arena_release(&arena);
 }
 
 /* ---- Python's lists ---- */
@@ -265,10 +325,9 @@ static void lists_are_pythons(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_are_the_harness),
-        cmocka_unit_test(wrong_tasks_are_refused),
-        cmocka_unit_test(wrong_rows_are_refused),
-        cmocka_unit_test(lists_are_pythons),
+        cmocka_unit_test(requests_are_the_harness),      cmocka_unit_test(wrong_tasks_are_refused),
+        cmocka_unit_test(configurations_are_told_apart), cmocka_unit_test(wrong_rows_are_refused),
+        cmocka_unit_test(columns_take_their_room),       cmocka_unit_test(lists_are_pythons),
     };
     return cmocka_run_group_tests(tests, open_all, scratch_close);
 }
