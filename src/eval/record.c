@@ -180,6 +180,7 @@ static void clean_name(char *out, size_t size, const char *name)
         inside = bad;
     }
     out[n] = 0;
+    if (strspn(out, ".") == n) snprintf(out, size, "__"); /* "." and ".." are other folders */
 }
 
 /* A folder and those above it. */
@@ -195,6 +196,23 @@ static bool make_folders(const char *path, struct ig_err *err)
     return ig_dir_make(part, err);
 }
 
+/* TIME, to the second; the harness's has microseconds, which here tell runs of one second apart. */
+static bool find_time(struct ig_eval_record *r, struct ig_err *err)
+{
+    char path[IG_PATH_MAX], name[96], second[32];
+    time_t now = (time_t)r->job.now;
+    struct tm utc;
+    if (!gmtime_r(&now, &utc) || !strftime(second, sizeof second, "%Y-%m-%dT%H-%M-%S", &utc))
+        return ig_err_set(err, IG_ERR_USAGE, "the time is out of range");
+    for (int i = 0; i < 1000000; i++) {
+        snprintf(r->time, sizeof r->time, "%s.%06d", second, i);
+        snprintf(name, sizeof name, "results_%s.json", r->time);
+        if (!ig_path_join(path, r->folder, name, err)) return false;
+        if (!ig_path_exists(path)) return true;
+    }
+    return ig_err_set(err, IG_ERR_IO, "'%s' is full of results of this second", r->folder);
+}
+
 bool ig_eval_record_open(const struct ig_eval_set *set, const struct ig_eval_record_job *job,
                          struct ig_eval_record **out, struct ig_err *err)
 {
@@ -205,18 +223,14 @@ bool ig_eval_record_open(const struct ig_eval_set *set, const struct ig_eval_rec
     r->job = *job;
     r->started = ig_clock_seconds();
     r->parts = calloc((size_t)set->count + 1, sizeof *r->parts);
-    time_t now = (time_t)job->now;
-    struct tm utc;
     clean_name(name, sizeof name, job->model);
     clean_name(r->model_clean, sizeof r->model_clean, job->model);
     bool ok = r->parts || ig_err_nomem(err);
-    ok = ok && ((gmtime_r(&now, &utc) &&
-                 strftime(r->time, sizeof r->time, "%Y-%m-%dT%H-%M-%S.000000", &utc)) ||
-                ig_err_set(err, IG_ERR_USAGE, "the time is out of range"));
     ok = ok && ig_path_join(r->folder, job->dir, name, err);
     int rank = ig_dist_rank(job->dist);
     if (ok && rank == 0)
-        ok = make_folders(r->folder, err) && eval__log_open(r->folder, 0, &r->log, err);
+        ok = make_folders(r->folder, err) && eval__log_open(r->folder, 0, &r->log, err) &&
+             find_time(r, err);
     ok = ig_dist_meet(job->dist, ok, err);
     if (ok && rank > 0) ok = eval__log_open(r->folder, rank, &r->log, err);
     for (int t = 0; ok && t < set->count; t++) {

@@ -17,7 +17,7 @@ struct ig_eval_record {
     struct record_part *parts;
     struct ig_eval_log *log;
     double started;
-    char folder[4096], model_clean[256], time[40];
+    char folder[4096], model_clean[256], time[48];
     bool failed;
     struct ig_err failure;
 };

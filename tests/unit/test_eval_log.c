@@ -183,6 +183,40 @@ static void what_is_known_is_not_scored_again(void **state)
     assert_int_equal(done(out, 1, "piqa"), LIMIT);
 }
 
+static void runs_of_one_second_are_kept(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"results_" STAMP ".json",
+                                        "results_2001-09-09T01-46-40.000001.json",
+                                        "samples_piqa_2001-09-09T01-46-40.000001.jsonl"};
+    for (int i = 0; i < 2; i++)
+        done(scratch("second"), 1, "piqa");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct ig_buf text = file_of(scratch("second"), names[i]);
+        ig_buf_release(&text);
+    }
+}
+
+static void folders_of_models_are_below_the_output(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"..", "."};
+    struct ig_eval_job job = {.data = task_dir, .tasks = "piqa", .limit = 1};
+    struct ig_eval_set *set;
+    check_ok(ig_eval_open(&job, &set, &err), &err);
+    for (int i = 0; i < 2; i++) {
+        struct ig_eval_record *record;
+        struct ig_eval_record_job files = {
+            .dir = scratch("dots/out"), .model = models[i], .now = NOW};
+        check_ok(ig_eval_record_open(set, &files, &record, &err), &err);
+        ig_eval_record_close(record);
+        assert_true(ig_path_exists(scratch("dots/out/__/" EVAL_LOG_NAME)));
+        assert_false(ig_path_exists(scratch("dots/" EVAL_LOG_NAME)));
+        assert_false(ig_path_exists(scratch("dots/out/" EVAL_LOG_NAME)));
+    }
+    ig_eval_close(set);
+}
+
 static void every_torn_log_is_gone_on_from(void **state)
 {
     (void)state;
@@ -304,6 +338,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_killed_run_goes_on),
         cmocka_unit_test(what_is_known_is_not_scored_again),
+        cmocka_unit_test(runs_of_one_second_are_kept),
+        cmocka_unit_test(folders_of_models_are_below_the_output),
         cmocka_unit_test(every_torn_log_is_gone_on_from),
         cmocka_unit_test(damaged_lines_do_not_count),
         cmocka_unit_test(foreign_files_are_left_alone),
