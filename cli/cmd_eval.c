@@ -288,6 +288,11 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
         return ig_err_set(err, IG_ERR_USAGE, "--chat-template and --no-chat-template: only one");
     if (args->reference && !args->perplexity)
         return ig_err_set(err, IG_ERR_USAGE, "--kl-to needs --perplexity TEXT");
+    if (args->perplexity && (args->output || args->until || args->data || args->chat))
+        return ig_err_set(
+            err, IG_ERR_USAGE,
+            "--perplexity is of a text alone: without --output, --until-clear, --data "
+            "and --chat-template");
     if (args->perplexity) /* rank 0's alone */
         return ig_dist_rank(cli_dist()) > 0 || run_text(args, watch, err);
     struct ig_buf text = {0};

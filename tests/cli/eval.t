@@ -14,6 +14,10 @@ Scores, files and a log to go on from; what cannot be scored is said.
   ingot eval: --kl-to needs --perplexity TEXT
   'ingot eval --help' tells more
   [2]
+  $ ingot eval plain --perplexity fixtures/README.md --output out
+  ingot eval: --perplexity is of a text alone: without --output, --until-clear, --data and --chat-template
+  'ingot eval --help' tells more
+  [2]
   $ echo "Tin melts at 232 degrees." > short.txt
   $ ingot eval plain --perplexity short.txt 2>&1 | sed 's/has [0-9]* tokens/has N tokens/'
   ingot eval: 'short.txt' has N tokens, less than one window of 512: take a longer text, or a smaller --context
