@@ -109,9 +109,15 @@ static void print_row(const struct ig_published *p, const struct ig_published_ro
                       bool markdown)
 {
     struct cli_grid grid = {.columns = 7};
+    struct ig_buf words = {0};
     int64_t items = 0;
+    ig_published_profile(p, (int)(row - p->rows), &words);
     printf(markdown ? "\n**%s** against **%s**\n\n" : "\n%s against %s\n", row->model,
            p->rows[row->baseline].model);
+    if (!words.len) {
+        printf("%s: no task in common\n", row->model);
+        return;
+    }
     cli_grid_put(&grid, "task");
     cli_grid_put(&grid, "items");
     cli_grid_put(&grid, "points");
@@ -126,8 +132,6 @@ static void print_row(const struct ig_published *p, const struct ig_published_ro
     }
     if (row->mean_pair.verdict != IG_VERDICT_NONE) put_pair(&grid, "mean", items, &row->mean_pair);
     cli_grid_print(&grid, markdown);
-    struct ig_buf words = {0};
-    ig_published_profile(p, (int)(row - p->rows), &words);
     printf(markdown ? "\n%s: %s\n" : "%s: %s\n", row->model, words.data ? words.data : "");
     ig_buf_release(&words);
 }
@@ -146,7 +150,7 @@ void cli_published_print(const struct ig_published *p, bool markdown)
     printf("\nFrom numbers alone the answers cannot be paired, so intervals are those of two "
            "independent samples of all items.\n\"paired at\": the differences in points that the "
            "same runs, compared item by item, would find if 3, 6 or 12 %% of the items changed "
-           "side.\n");
+           "side: each task by itself, before Holm's adjustment.\n");
 }
 
 /* ---- JSON ---- */

@@ -215,9 +215,11 @@ static void put_intro(struct page *page)
            "p is adjusted over the tasks (Holm). The models answered the same items, so the truth "
            "is narrower, but by how much only the items tell.");
     ig_report_paragraph(
-        r, "Found if paired: up to how many of a hundred items may change side for the difference "
-           "to show when the same runs are compared item by item. 3 %, 6 %, 12 %: the least "
-           "difference, in points, that would show if that share of them changed side.");
+        r,
+        "Found if paired: up to how many of a hundred items may change side for the difference "
+        "to show when the same runs are compared item by item. 3 %, 6 %, 12 %: the least "
+        "difference, in points, that would show if that share of them changed side. Both are of a "
+        "task by itself, before Holm's adjustment.");
 }
 
 bool cli_published_page(const struct ig_published *p, const char *path, struct ig_err *err)
