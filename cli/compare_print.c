@@ -33,9 +33,11 @@ double cli_compare_best(const struct ig_comparison *c, int task)
 }
 
 /* The metrics, in few words: what most tasks have, then the others by name. */
-static void print_metrics(const struct ig_comparison *c)
+static void print_metrics(const struct ig_comparison *c, bool markdown)
 {
-    printf("* best of its column, which is no test; ");
+    if (c->model_count > 1)
+        printf(markdown ? "Bold: best of its column, which is no test; "
+                        : "* best of its column, which is no test; ");
     for (int t = 0; t < c->task_count; t++) {
         bool said = false;
         for (int k = 0; k < t; k++)
@@ -79,7 +81,7 @@ static void print_scores(const struct ig_comparison *c, bool markdown)
     }
     cli_grid_print(&grid, markdown);
     if (markdown) putchar('\n');
-    print_metrics(c);
+    print_metrics(c, markdown);
 }
 
 /* ---- a model against the baseline ---- */
