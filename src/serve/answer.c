@@ -3,6 +3,7 @@
 #include "serve/serve_internal.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 static void put_error(struct ig_json_writer *w, const struct serve_error *error)
 {
@@ -366,7 +367,7 @@ static int64_t resident_bytes(void)
     if (!f) return 0;
     if (fscanf(f, "%*d %lld", &pages) != 1) pages = 0;
     fclose(f);
-    return (int64_t)pages * 4096;
+    return (int64_t)pages * sysconf(_SC_PAGESIZE);
 }
 
 static void write_histogram(const struct serve_stats *s, struct ig_buf *out)
