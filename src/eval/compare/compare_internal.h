@@ -25,7 +25,7 @@ enum compare_cluster { /* what items of a task share */
                                            options */
 };
 
-/* What stays of an item: 120 bytes. */
+/* What stays of an item: 112 bytes. */
 struct compare_item {
     int64_t doc;
     uint64_t offset; /* of its line */

@@ -365,7 +365,7 @@ static bool take_line(struct reading *r, struct ig_err *err)
 {
     struct ig_arena arena = {0};
     struct compare_part *part = r->part;
-    struct compare_sample *s = malloc(sizeof *s); /* 12 kB: too much for a thread's stack */
+    struct compare_sample *s = malloc(sizeof *s); /* 10 kB: too much for a thread's stack */
     struct ig_slice text = ig_buf_view(&r->line);
     bool mine = false;
     bool ok = s || ig_err_nomem(err);
