@@ -10,8 +10,8 @@
 bench/make_models.c makes a folder of random weights, `ingot quantize` its quantised forms, llama.cpp's
 llama-quantize those of the GGUF. LLAMA_BIN holds llama-bench and llama-batched-bench. Programs take
 turns, so that both see the same neighbours; the table gives medians in tokens a second, the median of
-the rounds' ratios, and for decoding the share of the memory's bandwidth (--bandwidth, in GB/s) that
-reading all weights for each token takes. `batch` is 16 texts of 64 tokens of which each one's last row
+the rounds' ratios, and for decoding of dense models the rate at which weights are read as a share of
+that at which the same threads just read them, in the same round. `batch` is 16 texts of 64 tokens of which each one's last row
 goes through the head. Threads: one for each core, both (--threads).
 Written for llama.cpp as in llama-cpp-python 0.3.36, built with GGML_NATIVE; gguf 0.17.
 """
@@ -119,7 +119,7 @@ def lines(command):
 def ours(program, folder, args):
     rows = lines([program, folder, str(args.prompt), str(args.new), "1", str(args.threads)])
     rates = {row["case"]: row["tokens_per_s"] for row in rows if "tokens_per_s" in row}
-    return [rates[case] for case in CASES]
+    return [rates[case] for case in CASES] + [rates["decode"] / rates["read"]]
 
 
 def theirs(folder, model, args):
@@ -138,12 +138,13 @@ def run(args):
         folder, model = pair.split("=")
         rounds = [(ours(args.bench, folder, args), theirs(args.llama, model, args))
                   for _ in range(args.rounds)]
-        size = sum(path.stat().st_size for path in pathlib.Path(folder).glob("*.safetensors"))
+        dense = "num_experts" not in json.loads(pathlib.Path(folder, "config.json").read_text())
+        limit = statistics.median(r[0][-1] for r in rounds)
         for i, case in enumerate(CASES):
             a = statistics.median(r[0][i] for r in rounds)
             b = statistics.median(r[1][i] for r in rounds)
             ratio = statistics.median(r[0][i] / r[1][i] for r in rounds)
-            share = f"{a * size / args.bandwidth / 1e7:>10.0f}%" if case == "decode" else ""
+            share = f"{limit:>11.0%}" if case == "decode" and dense else ""
             print(f"{pathlib.Path(folder).name:<12}{case:<8}{a:>10.1f}{b:>11.1f}{ratio:>8.2f}{share}",
                   flush=True)
 
@@ -177,7 +178,6 @@ def add_limits(parser):
     parser.add_argument("--new", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--bandwidth", type=float, default=25.0, metavar="GB/s")
 
 
 def main():
