@@ -8,10 +8,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Tokens between looks at whether Ctrl-C was pressed, with --max-kv, where texts depend on it:
- * mlx-lm's. */
-#define PROMPT_PIECE_ROTATING 2048
-
 const char *const talk_ropes[] = {"as-config", "as-mlx-lm", NULL};
 
 static bool read_stops(const char *stop, struct talk *talk, struct ig_err *err)
@@ -73,7 +69,8 @@ static bool open_session(struct talk *talk, struct ig_err *err)
     const struct ig_session_options how = {.context = o->context,
                                            .window = o->max_kv,
                                            .bits = (int)o->kv_bits,
-                                           .group = (int)o->kv_group};
+                                           .group = (int)o->kv_group,
+                                           .start = o->kv_start};
     return ig_session_new_as(talk->model, &how, &talk->session, err);
 }
 
@@ -219,15 +216,20 @@ static bool check_length(const struct talk *talk, struct ig_err *err)
                       talk->ids.count, context);
 }
 
+bool talk_pieces_count(const struct talk_options *options)
+{
+    return options->max_kv > 0 || options->kv_start > 0;
+}
+
 /* Makes the session hold as much of the prompt as it does already, and reads most of the rest,
- * which Ctrl-C may cut short; with --max-kv all but the last token, as mlx-lm does. kept: tokens
- * that it holds then. */
+ * which Ctrl-C may cut short; where texts depend on the pieces, all but the last token, as mlx-lm
+ * does. kept: tokens that it holds then. */
 static bool read_prompt(struct talk *talk, const struct ig_ids *before, size_t *kept,
                         struct ig_err *err)
 {
-    bool rotates = talk->options.max_kv > 0;
+    bool rotates = talk_pieces_count(&talk->options);
     size_t held = common_prefix(talk, before, (size_t)ig_session_length(talk->session)), count;
-    size_t most = rotates ? PROMPT_PIECE_ROTATING : (size_t)ig_session_rows(talk->session);
+    size_t most = rotates ? TALK_PIECE : (size_t)ig_session_rows(talk->session);
     size_t last = rotates ? 1 : most; /* pieces are what there is between looks at Ctrl-C */
     if (!check_length(talk, err)) return false;
     held = (size_t)ig_session_trim(talk->session, (int64_t)held);

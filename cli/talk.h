@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 struct talk_options {
-    int64_t tokens_max, top_k, seed, threads, context, max_kv, kv_bits, kv_group;
+    int64_t tokens_max, top_k, seed, threads, context, max_kv, kv_bits, kv_group, kv_start;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     double xtc_probability, xtc_threshold;
     const char *stop;
@@ -18,9 +18,10 @@ struct talk_options {
 };
 extern const char *const talk_ropes[]; /* "as-config", "as-mlx-lm" */
 // clang-format off
-#define CLI_KV_OPTIONS(T, bits, group)                                                             \
+#define CLI_KV_OPTIONS(T, bits, group, start)                                                      \
     IG_OPT_INT(T, bits, "kv-bits", 0, "B", "32", 4, 32, "of keys and values in the cache: 32, 16 (f16), 8 or 4"), \
-    IG_OPT_INT(T, group, "kv-group-size", 0, "N", "64", 32, 128, "of 8 or 4 bits: numbers that share a scale")
+    IG_OPT_INT(T, group, "kv-group-size", 0, "N", "64", 32, 128, "of 8 or 4 bits: numbers that share a scale"), \
+    IG_OPT_INT(T, start, "quantized-kv-start", 0, "N", "0", 0, 1e9, "keep 32 bits until N tokens are there, then --kv-bits for all")
 #define TALK_OPTIONS(T)                                                                            \
     IG_OPT_INT(T, talk.tokens_max, "max-tokens", 'm', "N", "256", 1, 1e9, "tokens to write at most"), \
     IG_OPT_REAL(T, talk.temperature, "temp", 't', "T", "0", 0, 100, "temperature; 0: the likeliest token"), \
@@ -38,10 +39,15 @@ extern const char *const talk_ropes[]; /* "as-config", "as-mlx-lm" */
     IG_OPT_FLAG(T, talk.exact, "exact", 0, "f32 arithmetic: slower, and the same on every processor up to rounding"), \
     IG_OPT_INT(T, talk.context, "context", 0, "N", "0", 0, 1e9, "tokens to make room for; 0: the model's own"), \
     IG_OPT_INT(T, talk.max_kv, "max-kv", 0, "N", "0", 0, 1e9, "a cache of N tokens that rotates: the first 4 and the last ones are seen"), \
-    CLI_KV_OPTIONS(T, talk.kv_bits, talk.kv_group),                                                 \
+    CLI_KV_OPTIONS(T, talk.kv_bits, talk.kv_group, talk.kv_start),                                                 \
     IG_OPT_CHOICE(T, talk.rope, "rope", 0, talk_ropes, "as-config", "as-mlx-lm: without the scaling that it ignores"), \
     IG_OPT_INT(T, talk.threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core")
 // clang-format on
+
+/* Whether texts depend on how a prompt is cut: with caches that rotate, or change their form. Then
+ * pieces are mlx-lm's: of so many tokens, and the last token alone. */
+#define TALK_PIECE 2048
+bool talk_pieces_count(const struct talk_options *options);
 
 #define TALK_STOPS_MAX    16
 #define TALK_TOGETHER_MAX 64

@@ -53,6 +53,21 @@ static bool pick(struct running *r, float *logits, struct ig_err *err)
     return !r->over || (talk->stream_err.code == IG_OK && talk_end(talk, err));
 }
 
+/* Pieces are what there is between looks at Ctrl-C. */
+static bool feed_rest(struct talk *talk, size_t kept, struct ig_err *err)
+{
+    bool count_pieces = talk_pieces_count(&talk->options);
+    size_t most = count_pieces ? TALK_PIECE : (size_t)ig_session_rows(talk->session), count;
+    for (; kept < talk->ids.count; kept += count) {
+        count = talk->ids.count - kept;
+        if (count_pieces && count > 1) count--;
+        if (count > most) count = most;
+        if (cli_interrupted()) return ig_err_set(err, IG_ERR_CANCELLED, "stopped");
+        if (!ig_session_feed(talk->session, talk->ids.items + kept, count, err)) return false;
+    }
+    return true;
+}
+
 static bool read_prompt(struct running *r, const struct talk *before, struct ig_err *err)
 {
     struct talk *talk = r->talk;
@@ -70,8 +85,7 @@ static bool read_prompt(struct running *r, const struct talk *before, struct ig_
     talk->stream_err = (struct ig_err){0};
     talk->report =
         (struct ig_generate_report){.prompt_tokens = (int64_t)(talk->prompt_count - kept)};
-    if (!ig_sampler_new(talk->model, &how, &r->sampler, err) ||
-        !ig_session_feed(talk->session, ids->items + kept, ids->count - kept, err))
+    if (!ig_sampler_new(talk->model, &how, &r->sampler, err) || !feed_rest(talk, kept, err))
         return false;
     ig_sampler_note(r->sampler, ids->items, ids->count);
     talk->report.prompt_seconds = now_seconds() - start;

@@ -55,10 +55,12 @@ IG_MUST_CHECK bool ig_session_new_beside(struct ig_session *other, int64_t conte
 struct ig_session_options {
     int64_t context; /* as above */
     int64_t window;  /* not 0: a cache of so many tokens that rotates as mlx-lm's: tokens are fed
-                        without end, the first 4 and the last seen. Not for scores, nor copies */
+                        without end, the first 4 and the last seen. Not for scores */
     int bits;        /* of a number: 32 (or 0) f32, 16 f16, 8 or 4 mx.quantize's codes */
     int group;       /* of codes with one scale: 32, 64 (or 0) or 128, halved down to 32 until it
                   divides the heads' dimension */
+    int64_t start; /* not 0: f32 until a call ends with so many tokens or more, then `bits` for all,
+                      as mlx-lm's quantized_kv_start */
 };
 IG_MUST_CHECK bool ig_session_new_as(struct ig_model *model,
                                      const struct ig_session_options *options,
@@ -71,13 +73,19 @@ int64_t ig_session_context(const struct ig_session *session);
 int64_t ig_session_rows(const struct ig_session *session);
 /* Tokens that it has room for. */
 int64_t ig_session_room(const struct ig_session *session);
-/* Bytes of the cache for each token. */
+/* Bytes of the cache for each token, as it is now. */
 size_t ig_session_token_bytes(const struct ig_session *session);
+/* Memory that the cache takes, in whole pages; and at most until it holds so many tokens. */
+size_t ig_session_bytes(const struct ig_session *session);
+size_t ig_session_bytes_for(const struct ig_session *session, int64_t tokens);
+/* Gives back what was taken for tokens that are forgotten; else it is kept for the next ones. */
+void ig_session_shrink(struct ig_session *session);
 /* Tokens in the cache. */
 int64_t ig_session_length(const struct ig_session *session);
 /* Forgets all but the first `length` tokens; says how many are left. These may be fewer in a model
  * with recurrent layers: it can only go back to the end of the last feed of several tokens, or to
- * the start; and in a cache that has rotated, where only the first 4 may be left. */
+ * the start; in a cache that has rotated, where only the first 4 may be left; and below
+ * ig_session_options.start, once that was passed, where nothing is left. */
 int64_t ig_session_trim(struct ig_session *session, int64_t length);
 /* Appends tokens. Afterwards ig_session_logits gives the last token's row. */
 IG_MUST_CHECK bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t count,
@@ -89,7 +97,8 @@ IG_MUST_CHECK bool ig_session_feed(struct ig_session *session, const int32_t *to
 IG_MUST_CHECK bool ig_sessions_step(struct ig_session *const *sessions, const int32_t *tokens,
                                     size_t count, float *logits, struct ig_err *err);
 /* Makes what `to` holds the first `length` tokens of what `from` holds, without computing them.
- * False when that cannot be had: of recurrent layers, or where it does not fit. */
+ * False when that cannot be had: of recurrent layers, of another kind of cache, of one that
+ * has rotated, or where it does not fit; `to` is then as it was. */
 bool ig_session_copy(struct ig_session *to, const struct ig_session *from, int64_t length);
 /* Writes what the session holds, and its tokens, to a file: docs/formats/session.md. */
 IG_MUST_CHECK bool ig_session_save(const struct ig_session *session, const int32_t *tokens,

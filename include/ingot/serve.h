@@ -27,8 +27,10 @@ struct ig_serve_options {
     const char *api_key; /* NULL: none is asked for */
     const char *origin;  /* another site whose pages may ask, or "*"; NULL: none */
     struct ig_serve_defaults defaults;
-    int64_t threads, context;  /* context 0: the model's, at most SERVE_CONTEXT */
-    int64_t kv_bits, kv_group; /* of caches, as in infer.h */
+    int64_t threads, context;            /* context 0: the model's, at most SERVE_CONTEXT */
+    int64_t kv_bits, kv_group, kv_start; /* of caches, as in infer.h */
+    int64_t max_kv;      /* not 0: caches of so many tokens that rotate; context bounds requests */
+    int64_t cache_bytes; /* of all caches; 0: what they come to */
     bool exact, rope_as_mlx;
     int64_t parallel;   /* requests that run at a time; caches to go on from */
     int64_t queue_max;  /* requests that wait for one */

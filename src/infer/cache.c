@@ -6,6 +6,11 @@
  *     plain          slot = position
  *     rotating       |keep| ring of the positions from keep on |
  *
+ * A cache may have two forms: floats until it holds `start` tokens at the end of a call, then fewer
+ * bits for all of them, as mlx-lm's --quantized-kv-start. It goes back to floats when it is empty,
+ * and only then: a session that is cut back below `start` is emptied, since its first tokens were
+ * floats when a new one's text went on from there.
+ *
  * A rotating cache of `window` tokens does what mlx-lm's RotatingKVCache does. Keys stay as they
  * were computed, at the positions that their tokens had. A token that comes alone sees the first
  * `keep` tokens and the last of all others, window in all. Of a run of tokens that are fed together
@@ -19,6 +24,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define KEEP       4                  /* as mlx-lm */
 #define WINDOW_MIN 32                 /* so that something is left beside these */
@@ -44,6 +50,12 @@ static bool check_form(struct infer_cache *c, const struct ig_session_options *o
             (long long)dim, bits, (long long)unit);
     c->as = (struct ig_cached){bits, bits == 8 || bits == 4 ? group : 0, dim};
     c->row_bytes = bits == 32 ? (size_t)dim * sizeof(float) : ig_cached_row_bytes(&c->as);
+    if (o->start > 0 && bits != 32) {
+        c->start = o->start;
+        c->other = (struct infer_form){.as = c->as, .row_bytes = c->row_bytes};
+        c->as = (struct ig_cached){32, 0, dim};
+        c->row_bytes = (size_t)dim * sizeof(float);
+    }
     return true;
 }
 
@@ -72,14 +84,29 @@ bool infer__cache_init(struct ig_session *s, const struct ig_session_options *op
     return true;
 }
 
-bool infer__cache_reserve(struct ig_session *s, struct ig_err *err)
+/* Layers and heads, each of which has its rows together. */
+static int64_t runs_of(const struct ig_session *s)
+{
+    return s->model->caches * s->model->shape.kv_heads;
+}
+
+static void swap_forms(struct infer_cache *c)
+{
+    const struct infer_form now = {c->as, c->row_bytes, c->keys, c->values, c->bytes};
+    c->as = c->other.as;
+    c->row_bytes = c->other.row_bytes;
+    c->keys = c->other.keys;
+    c->values = c->other.values;
+    c->bytes = c->other.bytes;
+    c->other = now;
+}
+
+static bool reserve_form(struct ig_session *s, struct ig_err *err)
 {
     struct infer_cache *c = &s->cache;
     int64_t rows;
     size_t bytes;
-    int64_t batch = s->rows_max < INFER_ROWS ? s->rows_max : INFER_ROWS;
-    if (c->window > 0) c->slots = c->window + batch;
-    if (!ig_i64_mul(s->model->caches * s->model->shape.kv_heads, c->slots, &rows) ||
+    if (!ig_i64_mul(runs_of(s), c->slots, &rows) ||
         !ig_size_mul((size_t)rows, 2 * c->row_bytes, &bytes))
         return ig_err_nomem(err);
     void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
@@ -94,10 +121,128 @@ bool infer__cache_reserve(struct ig_session *s, struct ig_err *err)
     return true;
 }
 
+bool infer__cache_reserve(struct ig_session *s, struct ig_err *err)
+{
+    struct infer_cache *c = &s->cache;
+    int64_t batch = s->rows_max < INFER_ROWS ? s->rows_max : INFER_ROWS;
+    if (c->window > 0) c->slots = c->window + batch;
+    for (int form = 0; form < (c->start > 0 ? 2 : 1); form++) {
+        if (form > 0) swap_forms(c);
+        if (!reserve_form(s, err)) return false;
+    }
+    if (c->start > 0) swap_forms(c);
+    return true;
+}
+
 void infer__cache_release(struct ig_session *s)
 {
-    if (s->cache.keys) munmap(s->cache.keys, s->cache.bytes ? s->cache.bytes : 1);
+    const struct infer_cache *c = &s->cache;
+    if (c->keys) munmap(c->keys, c->bytes ? c->bytes : 1);
+    if (c->other.keys) munmap(c->other.keys, c->other.bytes ? c->other.bytes : 1);
 }
+
+/* ---- memory ---- */
+
+/* Pages of a mapping that nobody reads any more. */
+static void drop(unsigned char *from, const unsigned char *to)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), skip = -(size_t)(uintptr_t)from % page;
+    size_t bytes = to > from ? (size_t)(to - from) : 0;
+    if (bytes < skip + page) return;
+    madvise(from + skip, (bytes - skip) / page * page, MADV_DONTNEED);
+}
+
+/* Bytes of the pages that so many rows of each run lie in. */
+static size_t bytes_of(const struct ig_session *s, int64_t rows, size_t row_bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (rows <= 0) return 0;
+    return 2 * (size_t)runs_of(s) * (((size_t)rows * row_bytes + page - 1) / page + 1) * page;
+}
+
+size_t ig_session_bytes(const struct ig_session *session)
+{
+    const struct infer_cache *c = &session->cache;
+    return bytes_of(session, c->touched, c->row_bytes) + 2 * session->state_bytes;
+}
+
+size_t ig_session_bytes_for(const struct ig_session *session, int64_t tokens)
+{
+    const struct infer_cache *c = &session->cache;
+    size_t floats = (size_t)c->as.dim * sizeof(float), states = 2 * session->state_bytes;
+    size_t row_bytes = c->start > 0 && !c->packed ? c->other.row_bytes : c->row_bytes;
+    if (tokens < c->touched) tokens = c->touched;
+    if (tokens > c->slots) tokens = c->slots;
+    if (c->start == 0) return bytes_of(session, tokens, row_bytes) + states;
+    int64_t first = c->start + INFER_ROWS; /* before and while they are packed */
+    if (first > tokens) first = tokens;
+    return bytes_of(session, first, floats) +
+           (tokens >= c->start ? bytes_of(session, tokens, row_bytes) : 0) + states;
+}
+
+void ig_session_shrink(struct ig_session *session)
+{
+    struct infer_cache *c = &session->cache;
+    int64_t rows = c->window > 0 && c->high > session->length ? c->high : session->length;
+    if (rows >= c->touched) return;
+    for (int64_t run = 0; run < runs_of(session); run++) {
+        size_t at = (size_t)(run * c->slots + rows) * c->row_bytes;
+        size_t end = (size_t)(run * c->slots + c->touched) * c->row_bytes;
+        drop(c->keys + at, c->keys + end);
+        drop(c->values + at, c->values + end);
+    }
+    c->touched = rows;
+}
+
+/* ---- two forms ---- */
+
+struct packing {
+    struct ig_session *s;
+    int64_t rows;
+};
+
+static void pack_runs(void *user, int thread, int threads)
+{
+    const struct packing *job = user;
+    const struct infer_cache *c = &job->s->cache;
+    const struct ig_model *m = job->s->model;
+    for (int64_t run = thread; run < runs_of(job->s); run += threads)
+        for (int64_t row = run * c->slots; row < run * c->slots + job->rows; row++)
+            for (int part = 0; part < 2; part++) {
+                const unsigned char *from = part ? c->values : c->keys;
+                unsigned char *to = part ? c->other.values : c->other.keys;
+                ig_cached_store(&c->other.as, &m->convert, &m->quantize,
+                                (const float *)(const void *)(from + (size_t)row * c->row_bytes),
+                                to + (size_t)row * c->other.row_bytes);
+            }
+}
+
+void infer__cache_switch(struct ig_session *s)
+{
+    struct infer_cache *c = &s->cache;
+    swap_forms(c);
+    c->packed = !c->packed;
+    drop(c->other.keys, c->other.keys + c->other.bytes);
+}
+
+void infer__cache_settle(struct ig_session *s)
+{
+    struct infer_cache *c = &s->cache;
+    if (c->start == 0 || c->packed || s->length < c->start) return;
+    struct packing job = {s, c->touched};
+    ig_pool_all(s->model->pool, pack_runs, &job);
+    infer__cache_switch(s);
+}
+
+bool infer__cache_alike(const struct infer_cache *a, const struct infer_cache *b)
+{
+    const struct ig_cached *x = a->start > 0 && !a->packed ? &a->other.as : &a->as;
+    const struct ig_cached *y = b->start > 0 && !b->packed ? &b->other.as : &b->as;
+    return a->window == b->window && a->start == b->start && x->bits == y->bits &&
+           x->group == y->group && (a->window == 0 || a->slots == b->slots);
+}
+
+/* ---- rows ---- */
 
 int64_t infer__slot(const struct infer_cache *c, int64_t position, int64_t *run)
 {
@@ -169,6 +314,8 @@ bool infer__cache_whole(const struct ig_session *s)
 
 void infer__grow(struct ig_session *s, int64_t rows)
 {
+    struct infer_cache *c = &s->cache;
     s->length += rows;
-    if (s->length > s->cache.high) s->cache.high = s->length;
+    if (s->length > c->high) c->high = s->length;
+    if (s->length > c->touched) c->touched = s->length < c->slots ? s->length : c->slots;
 }

@@ -139,15 +139,26 @@ struct infer_tree {
     int64_t span_count, target_count;
 };
 
-/* See cache.c. */
-struct infer_cache {
+/* As what a cache keeps its rows. */
+struct infer_form {
     struct ig_cached as;          /* 32 bits: floats */
     size_t row_bytes;             /* of a token's key, or value, of one head */
     unsigned char *keys, *values; /* [layer][kv head][slots] rows; one mapping */
     size_t bytes;                 /* of both */
-    int64_t slots;                /* tokens that there is room for */
-    int64_t window, keep;         /* of one that rotates; else 0 */
-    int64_t high;                 /* positions below this have been written */
+};
+/* See cache.c. */
+struct infer_cache {
+    struct ig_cached as; /* these: the form that it has now */
+    size_t row_bytes;
+    unsigned char *keys, *values;
+    size_t bytes;
+    struct infer_form other; /* and the one that it has from `start` tokens on, or had before */
+    int64_t start;           /* 0: it has one form */
+    bool packed;             /* it has been passed */
+    int64_t slots;           /* tokens that there is room for */
+    int64_t touched;         /* slots below this take memory */
+    int64_t window, keep;    /* of one that rotates; else 0 */
+    int64_t high;            /* positions below this have been written */
 };
 /* Of the positions up to a token's own it sees [sink, keep) and those from `from` on. */
 struct infer_seen {
@@ -253,6 +264,13 @@ void infer__cache_store(const struct ig_session *s, size_t at, const float *k, c
 struct infer_seen infer__seen(const struct ig_session *s, int64_t position, int64_t window);
 /* So many more tokens are in it. */
 void infer__grow(struct ig_session *s, int64_t rows);
+/* At the end of a call that has fed tokens: takes the form that it is to have from `start` tokens
+ * on. */
+void infer__cache_settle(struct ig_session *s);
+/* The other form without what it holds, which goes. */
+void infer__cache_switch(struct ig_session *s);
+/* Whether two sessions keep rows in the same way. */
+bool infer__cache_alike(const struct infer_cache *a, const struct infer_cache *b);
 /* Whether it may go back to `length` tokens. */
 bool infer__cache_holds(const struct ig_session *s, int64_t length);
 /* Whether it holds all tokens that it was fed. */

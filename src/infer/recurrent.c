@@ -52,6 +52,10 @@ int64_t ig_session_trim(struct ig_session *session, int64_t length)
         length = session->mark_length <= length ? session->mark_length : 0;
         if (length > 0) memcpy(session->state, session->marked, session->state_bytes);
     }
+    if (session->cache.packed && length < session->cache.start) {
+        length = 0;
+        infer__cache_switch(session);
+    }
     if (session->mark_length > length) session->mark_length = 0;
     session->length = length;
     if (length <= session->cache.keep) session->cache.high = length; /* the ring is forgotten */

@@ -69,7 +69,8 @@ static void carve_lane(struct carver *c, const struct ig_session *s, int64_t row
         .stats = carve(c, 3, lanes, sizeof(float)),
         .last = carve(c, 1, lanes, sizeof(int32_t)),
         .heads = carve(c, 2, m->heads / m->kv_heads, sizeof(float)),
-        .unpacked = carve(c, s->cache.as.bits == 32 ? 0 : INFER_KEYS, m->head_dim, sizeof(float)),
+        .unpacked = carve(c, s->cache.as.bits == 32 && s->cache.start == 0 ? 0 : INFER_KEYS,
+                          m->head_dim, sizeof(float)),
         .delta = carve(c, 1, delta, sizeof(float)),
     };
     if (lane) *lane = l;
@@ -189,8 +190,12 @@ bool ig_session_new_beside(struct ig_session *other, int64_t context, struct ig_
                            struct ig_err *err)
 {
     const struct infer_cache *c = &other->cache;
-    const struct ig_session_options options = {
-        .context = context, .window = c->window, .bits = c->as.bits, .group = c->as.group};
+    const struct ig_cached *as = c->start > 0 && !c->packed ? &c->other.as : &c->as;
+    const struct ig_session_options options = {.context = c->window ? 0 : context,
+                                               .window = c->window,
+                                               .bits = as->bits,
+                                               .group = as->group,
+                                               .start = c->start};
     return make_session(other->model, other, &options, out, err);
 }
 
@@ -320,6 +325,7 @@ bool ig_session_feed(struct ig_session *session, const int32_t *tokens, size_t c
     bool ok = infer__check_finite((double)top, err);
     if (!ok) ig_session_trim(session, before);
     if (ok && count > 1) infer__mark(session); /* a prompt's end is worth coming back to */
+    if (ok) infer__cache_settle(session);
     return ok;
 }
 

@@ -217,6 +217,14 @@ static bool check_head(const struct ig_session *s, const struct head *head, uint
     return true;
 }
 
+/* Of a cache that changes its form: whether the file holds the later one. */
+static bool is_packed(const struct ig_session *s, const struct head *head)
+{
+    const struct infer_cache *c = &s->cache;
+    return c->start > 0 && head->tokens >= (uint64_t)c->start &&
+           head->bits == (uint32_t)c->other.as.bits && head->group == (uint32_t)c->other.as.group;
+}
+
 bool ig_session_load(struct ig_session *session, const char *path, int32_t *tokens,
                      struct ig_err *err)
 {
@@ -231,12 +239,15 @@ bool ig_session_load(struct ig_session *session, const char *path, int32_t *toke
         ok = ig_err_nomem(err);
         goto done;
     }
-    ok = move(&t, &head, sizeof head, err) &&
-         (check_head(session, &head, bytes, err) || ig_err_within(err, "'%s'", path)) &&
+    ok = move(&t, &head, sizeof head, err);
+    if (ok && is_packed(session, &head)) infer__cache_switch(session);
+    ok = ok && (check_head(session, &head, bytes, err) || ig_err_within(err, "'%s'", path)) &&
          move_all(&t, session, tokens, (int64_t)head.tokens, err) && move_digest(&t, digest, err);
     if (ok) {
         infer__grow(session, (int64_t)head.tokens);
         infer__mark(session);
+    } else if (session->cache.packed) {
+        infer__cache_switch(session);
     }
 done:
     if (t.fd >= 0) close(t.fd);

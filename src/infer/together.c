@@ -84,25 +84,31 @@ bool ig_sessions_step(struct ig_session *const *sessions, const int32_t *tokens,
         float top = model->neural.max(logits + (int64_t)i * vocab, vocab);
         if (!infer__check_finite((double)top, err)) return false;
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         infer__grow(sessions[i], 1);
+        infer__cache_settle(sessions[i]);
+    }
     return true;
 }
 
 bool ig_session_copy(struct ig_session *to, const struct ig_session *from, int64_t length)
 {
     const struct ig_model *m = from->model;
-    const struct infer_cache *a = &from->cache, *b = &to->cache;
+    const struct infer_cache *a = &from->cache;
+    struct infer_cache *b = &to->cache;
     if (to->model != m || m->states || length > from->length || length > to->context ||
-        length < 0 || a->window || b->window || a->as.bits != b->as.bits ||
-        a->as.group != b->as.group)
+        length < 0 || !infer__cache_alike(a, b) || (a->window > 0 && a->high > a->slots) ||
+        (a->packed && length < a->start))
         return false;
+    if (to == from) return ig_session_trim(to, length) == length;
+    ig_session_trim(to, 0);
+    if (a->packed != b->packed) infer__cache_switch(to);
     size_t bytes = (size_t)length * a->row_bytes;
-    for (int64_t run = 0; run < m->caches * m->shape.kv_heads && to != from; run++) {
+    for (int64_t run = 0; run < m->caches * m->shape.kv_heads; run++) {
         size_t source = infer__cache_row(from, 0, run, 0), at = infer__cache_row(to, 0, run, 0);
         memcpy(b->keys + at, a->keys + source, bytes);
         memcpy(b->values + at, a->values + source, bytes);
     }
-    to->length = length;
+    infer__grow(to, length);
     return true;
 }

@@ -413,6 +413,8 @@ void serve__write_metrics(struct ig_server *server, struct ig_buf *out)
            (double)s.stepped);
     metric(out, "ingot_requests_waiting", "gauge", "Requests in the queue.", (double)s.waiting);
     metric(out, "ingot_requests_running", "gauge", "Requests that run.", (double)s.running);
+    metric(out, "ingot_cache_bytes", "gauge", "Memory that caches of requests take.",
+           (double)s.cache_bytes);
     metric(out, "process_resident_memory_bytes", "gauge", "Memory in use.",
            (double)resident_bytes());
     write_histogram(&s, out);

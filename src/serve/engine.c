@@ -19,6 +19,8 @@
 #define ENGINE_PIECE 128
 /* The same when nobody else waits for a token. */
 #define ENGINE_PIECE_ALONE 512
+/* Tokens that memory for caches must hold: a short question and its answer. */
+#define CONTEXT_LEAST 64
 
 const double serve__buckets[SERVE_BUCKETS] = {0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
 
@@ -26,17 +28,41 @@ const double serve__buckets[SERVE_BUCKETS] = {0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 static void *run(void *user);
 
+/* A request that is alone can always run: the context is what all memory for caches can hold. */
+static bool fit_context(struct serve_engine *e, struct ig_err *err)
+{
+    const struct ig_session *s = e->slots[0].session;
+    int64_t low = 0, high = e->context;
+    if (e->bytes_max == 0 || ig_session_bytes_for(s, high) <= e->bytes_max) return true;
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        if (ig_session_bytes_for(s, middle) <= e->bytes_max)
+            low = middle;
+        else
+            high = middle;
+    }
+    e->context = low;
+    return low >= CONTEXT_LEAST ||
+           ig_err_set(err, IG_ERR_USAGE,
+                      "memory of %.1f MB for caches holds %lld tokens; %d need %.1f MB",
+                      (double)e->bytes_max / 1e6, (long long)low, CONTEXT_LEAST,
+                      (double)ig_session_bytes_for(s, CONTEXT_LEAST) / 1e6);
+}
+
 static bool make_slots(struct serve_engine *e, const struct ig_serve_options *options,
                        struct ig_err *err)
 {
-    const struct ig_session_options how = {
-        .context = e->context, .bits = (int)options->kv_bits, .group = (int)options->kv_group};
+    const struct ig_session_options how = {.context = e->rotates ? 0 : e->context,
+                                           .window = options->max_kv,
+                                           .bits = (int)options->kv_bits,
+                                           .group = (int)options->kv_group,
+                                           .start = options->kv_start};
     for (size_t i = 0; i < e->slot_count; i++) {
         struct serve_slot *slot = &e->slots[i];
         bool ok = i == 0
                       ? ig_session_new_as(e->model, &how, &slot->session, err)
                       : ig_session_new_beside(e->slots[0].session, e->context, &slot->session, err);
-        if (!ok) return false;
+        if (!ok || (i == 0 && !fit_context(e, err))) return false;
         slot->ids = calloc((size_t)e->context, sizeof *slot->ids);
         if (!slot->ids) return ig_err_nomem(err);
     }
@@ -53,6 +79,9 @@ bool serve__engine_new(struct ig_model *model, const struct ig_serve_options *op
     e->context =
         options->context ? options->context : (own < IG_SERVE_CONTEXT ? own : IG_SERVE_CONTEXT);
     e->slot_count = (size_t)options->parallel;
+    e->rotates = options->max_kv > 0;
+    e->pieces_count = e->rotates || options->kv_start > 0;
+    e->bytes_max = (size_t)options->cache_bytes;
     e->queue_max = options->queue_max;
     e->request_seconds = options->request_seconds;
     e->last = &e->first;
@@ -197,6 +226,7 @@ void serve__engine_stats(struct serve_engine *engine, struct serve_stats *out)
 {
     pthread_mutex_lock(&engine->lock);
     *out = engine->stats;
+    out->cache_bytes = engine->cache_bytes;
     out->waiting = engine->waiting;
     out->running = engine->running;
     pthread_mutex_unlock(&engine->lock);
@@ -208,6 +238,7 @@ static void finish(struct serve_engine *e, struct serve_job *job, enum serve_fin
 {
     if (job->slot) {
         job->slot->job = NULL;
+        job->slot->bytes = 0;
         job->slot = NULL;
         e->running--;
     }
@@ -416,6 +447,9 @@ static bool next_round(struct serve_engine *e)
     for (;;) {
         sweep(e);
         if (!e->stopping) admit(e);
+        e->cache_bytes = 0;
+        for (size_t i = 0; i < e->slot_count; i++)
+            e->cache_bytes += ig_session_bytes(e->slots[i].session);
         if (e->running > 0 || (e->stopping && !e->first)) break;
         pthread_cond_wait(&e->work, &e->lock);
     }
@@ -433,7 +467,7 @@ static void *run(void *user)
     IG_ASSERT(sessions && jobs && tokens); /* a few hundred bytes, at the start */
     while (next_round(e)) {
         size_t stepped = step(e, sessions, jobs, tokens);
-        read_piece(e, stepped > 0 ? ENGINE_PIECE : ENGINE_PIECE_ALONE);
+        read_piece(e, stepped > 0 || e->pieces_count ? ENGINE_PIECE : ENGINE_PIECE_ALONE);
     }
     free(sessions);
     free(jobs);

@@ -138,6 +138,7 @@ struct serve_stats {
     uint64_t first_count, first_buckets[SERVE_BUCKETS + 1];
     double first_sum;
     int64_t waiting, running;
+    size_t cache_bytes; /* that caches take */
 };
 void serve__engine_stats(struct serve_engine *engine, struct serve_stats *out);
 

@@ -452,6 +452,92 @@ class Together(Case):
         self.assertGreater(self.server.metric("ingot_prompt_tokens_cached_total"), before + 80)
 
 
+class Caches(unittest.TestCase):
+    """Caches that rotate, change their form, or share a bounded memory."""
+    people = ["miller", "baker", "smith", "ferryman", "clockmaker", "tailor"]
+
+    def serve(self, *options):
+        server = Server(*options)
+        self.addCleanup(server.close)
+        return server
+
+    def ask_all(self, server, want, rounds=4, **how):
+        """The same questions from many clients: wrong answers, and the most memory that caches took."""
+        wrong, most = [], [0.0]
+
+        def ask(prompt):
+            got = server.say([{"role": "user", "content": prompt}], **how)
+            if got != want[prompt]:
+                wrong.append((prompt, got))
+
+        threads = [threading.Thread(target=ask, args=(p,)) for _ in range(rounds) for p in want]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            most[0] = max(most[0], server.metric("ingot_cache_bytes"))
+            time.sleep(0.01)
+        for thread in threads:
+            thread.join()
+        self.assertEqual(wrong, [])
+        return most[0]
+
+    def test_memory_for_all_caches_is_bounded(self):
+        how = {"max_tokens": 24}
+        free = self.serve("--parallel", "6")
+        want = {f"Who is the {who}?": None for who in self.people}
+        for prompt in want:
+            want[prompt] = free.say([{"role": "user", "content": prompt}], **how)
+        self.assertGreater(free.metric("ingot_cache_bytes"), 600e3)
+        bound = 400000
+        server = self.serve("--parallel", "6", "--cache-memory", str(bound), "--queue", "100")
+        most = self.ask_all(server, want, **how)
+        self.assertGreater(most, 0)
+        self.assertLessEqual(most, bound)
+        # the context is what fits, and a request that may fill it still runs; what is shared is shared still
+        card = json.loads(server.request("GET", "/v1/models/lantern").text)
+        self.assertLess(card["max_model_len"], 200)
+        self.assertEqual(server.chat(MILLER * 40, status=400)["error"]["code"], "context_length_exceeded")
+        server.chat([{"role": "user", "content": "Who is the miller?"}])
+        talk = [{"role": "system", "content": LONG * 3}, *MILLER]
+        server.chat(talk, max_tokens=4)
+        talk[1] = {"role": "user", "content": "Who is the smith?"}
+        self.assertGreater(server.chat(talk, max_tokens=4)["usage"]["prompt_tokens_details"]["cached_tokens"], 20)
+        self.assertLessEqual(server.metric("ingot_cache_bytes"), bound)
+
+    def test_too_little_memory_is_refused(self):
+        server = Server("--cache-memory", "10000")
+        _, err = server.process.communicate(timeout=60)
+        self.assertEqual(server.process.returncode, 2)
+        self.assertIn("memory of 0.0 MB for caches holds", err)
+
+    def test_a_cache_that_rotates(self):
+        server = self.serve("--max-kv", "64", "--parallel", "2", "--context", "400")
+        endless = {"max_tokens": 300, "logit_bias": {"2041": -100, "2039": -100}}
+        alone = server.chat(**endless)
+        self.assertEqual(alone["usage"]["completion_tokens"], 300)
+        self.assertLess(server.metric("ingot_cache_bytes"), 2.5e6)
+        out = subprocess.run([PROGRAM, "generate", f"{FIXTURES}/models/lantern", "--prompt", "Who is the miller?", "-m", "40",
+                              "--max-kv", "64", "--json"], capture_output=True, text=True, check=True)
+        self.assertEqual(server.say(max_tokens=40), json.loads(out.stdout)["text"])
+        # whatever the sessions held before: a prompt within the window, and one that is longer
+        for prompt in [MILLER, [{"role": "user", "content": LONG * 12}]]:
+            texts = set()
+            for other in [MILLER, [{"role": "user", "content": "Tell me of the ferry."}]]:
+                server.chat(other, **endless)
+                texts.add(server.say(prompt, max_tokens=20))
+            self.assertEqual(len(texts), 1, texts)
+
+    def test_a_cache_that_changes_its_form(self):
+        options = ("--kv-bits", "8", "--quantized-kv-start", "30")
+        server = self.serve("--parallel", "3", "--queue", "100", *options)
+        want = {}
+        for who in self.people:
+            out = subprocess.run([PROGRAM, "generate", f"{FIXTURES}/models/lantern", "--prompt", f"Who is the {who}?", "-m", "24",
+                                  "--json", *options], capture_output=True, text=True, check=True)
+            want[f"Who is the {who}?"] = json.loads(out.stdout)["text"]
+        self.ask_all(server, want, max_tokens=24)
+
+
 class Hostile(Case):
     options = ("--idle-timeout", "1", "--max-body", "1M", "--parallel", "1", "--queue", "2",
                "--connections", "20")

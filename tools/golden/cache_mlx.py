@@ -11,6 +11,7 @@ import pathlib
 import mlx.core as mx
 import mlx_lm
 import mlx_lm.models.cache as caches
+from mlx_lm.generate import maybe_quantize_kv_cache
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "fixtures/models/lantern"
@@ -23,11 +24,13 @@ def text_ids(tokenizer, count):
     return ids[:count]
 
 
-def run(model, cache, ids, runs):
+def run(model, cache, ids, runs, start=None, bits=None):
     out, at = [], 0
     for count in runs:
         logits = model(mx.array([ids[at:at + count]]), cache=cache)[0, -1]
         at += count
+        if start:
+            maybe_quantize_kv_cache(cache, start, 32, bits)
         out.append([round(float(x), 5) for x in [mx.logsumexp(logits), *(logits[t] for t in WATCHED)]])
     return out
 
@@ -48,6 +51,11 @@ def main():
     for bits in [8, 4]:
         cache = [caches.QuantizedKVCache(group_size=32, bits=bits) for _ in range(layers)]
         print(json.dumps({"case": "codes", "window": 0, "bits": bits, "group": 32, "runs": plain, "want": run(model, cache, ids, plain)}))
+    later = [("from the prompt on", 50, [60, *[1] * 60, 20, *[1] * 20]), ("from a reply's token on", 100, [60, *[1] * 60, 20, *[1] * 20])]
+    for (name, start, runs), bits in [(case, bits) for case in later for bits in [8, 4]]:
+        cache = [caches.KVCache() for _ in range(layers)]
+        print(json.dumps({"case": name, "window": 0, "bits": bits, "group": 32, "start": start, "runs": runs,
+                          "want": run(model, cache, ids, runs, start, bits)}))
 
 
 if __name__ == "__main__":
