@@ -167,12 +167,19 @@ static bool check_shards_exist(const struct ig_store *store, struct ig_err *err)
     return true;
 }
 
+static bool map_index(const struct ig_json *index, struct ig_map *out, struct ig_err *err)
+{
+    for (uint32_t i = 0; index && i < index->count; i++)
+        if (!ig_map_put(out, index->items[i].key, i, err)) return false;
+    return true;
+}
+
 /* Of a name in two shards the index knows the right one; without an index nobody does. */
 static bool drop_doubles(struct opening *o, struct ig_err *err)
 {
     struct ig_store *store = o->store;
     int64_t kept = 0;
-    struct ig_map wanted = {0};
+    struct ig_map wanted = {0}; /* made for the first such name: models have none */
     bool ok = false;
     for (int64_t i = 0; i < store->count; i++) {
         struct ig_tensor *t = &store->tensors[i];
@@ -181,8 +188,7 @@ static bool drop_doubles(struct opening *o, struct ig_err *err)
             continue;
         }
         struct ig_tensor *other = &store->tensors[kept - 1];
-        for (uint32_t m = 0; o->found.map && wanted.count == 0 && m < o->found.map->count; m++)
-            if (!ig_map_put(&wanted, o->found.map->items[m].key, m, err)) goto done;
+        if (wanted.count == 0 && !map_index(o->found.map, &wanted, err)) goto done;
         int64_t m = ig_map_get(&wanted, t->name, -1);
         if (m < 0) {
             ig_err_set(err, IG_ERR_DATA, "tensor '" IG_SLICE_FMT "' is in '%s' and in '%s'",

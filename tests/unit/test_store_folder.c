@@ -131,6 +131,8 @@ static void a_name_in_two_shards_needs_an_index(void **state)
     put_file("m/z.safetensors", "b");
     put_index("{\"a\":\"y.safetensors\",\"b\":\"z.safetensors\"}");
     ig_store_close(opens(2));
+    put_index("{\"b\":\"z.safetensors\",\"a\":\"y.safetensors\"}");
+    ig_store_close(opens(2));
     put_index("{\"a\":\"y.safetensors\"}");
     ig_store_close(opens(1));
 }
