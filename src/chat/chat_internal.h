@@ -22,6 +22,7 @@
 #define CHAT_VALUE_DEPTH_MAX  200    /* lists in lists, when printed or compared */
 #define CHAT_RANGE_MAX        100000 /* jinja2.sandbox.MAX_RANGE */
 #define CHAT_ARGS_MAX         5
+#define CHAT_NAMED_MAX        1000 /* arguments by name in a call, parameters of a macro */
 
 /* ---- values ---- */
 
@@ -489,6 +490,8 @@ IG_MUST_CHECK bool chat__big(struct run *r, int op, struct value a, struct value
                              struct value *out);
 int chat__big_order(struct value a, struct value b);
 /* The whole part of a finite number. */
+IG_MUST_CHECK bool chat__round_whole(struct run *r, struct value v, int64_t places,
+                                     struct value *out);
 IG_MUST_CHECK bool chat__truncate(struct run *r, double x, struct value *out);
 
 /* ---- text ---- */
@@ -516,10 +519,15 @@ IG_MUST_CHECK bool chat__format(struct run *r, struct value format, const struct
 IG_MUST_CHECK bool chat__strftime(struct run *r, struct ig_slice format, struct value *out);
 
 enum side { SIDE_LEFT = 1, SIDE_RIGHT = 2, SIDE_BOTH = 3 };
-/* str.strip: NULL chars for white space. Keeps the markup flag. */
+/* str.strip: NULL chars for white space. Keeps the markup flag. Whoever gives chars asks first
+ * whether there are steps left for it. */
 struct value chat__strip(struct value text, const struct value *chars, enum side side);
+IG_MUST_CHECK bool chat__charge_strip(struct run *r, struct value text, const struct value *chars);
 IG_MUST_CHECK bool chat__replace(struct run *r, struct value text, struct ig_slice old,
                                  struct ig_slice fresh, int64_t count, struct value *out);
+/* The last place of needle in hay, or NULL. */
+IG_MUST_CHECK bool chat__find_last(struct run *r, struct ig_slice hay, struct ig_slice needle,
+                                   const char **out);
 IG_MUST_CHECK bool chat__pad(struct run *r, struct value text, int64_t width, enum side side,
                              struct ig_slice fill, struct value *out);
 IG_MUST_CHECK bool chat__split(struct run *r, struct value text, const struct value *by,

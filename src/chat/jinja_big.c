@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#define HALF_LARGEST   INT64_C(5000000000000000000)
 #define BIG_DIGITS_MAX 4300 /* CPython's own limit for int <-> str (sys.set_int_max_str_digits) */
 
 struct digits { /* most significant first */
@@ -158,4 +159,22 @@ bool chat__truncate(struct run *r, double x, struct value *out)
     if (!chat__end(r, mark, out)) return false;
     out->kind = V_BIG;
     return true;
+}
+
+/* To the nearest multiple of 10^-places, ties to even ones. */
+bool chat__round_whole(struct run *r, struct value v, int64_t places, struct value *out)
+{
+    int64_t unit = 1;
+    if (v.kind == V_BIG)
+        return chat__fail(r, "round does not work on integers beyond 64 bits in tens");
+    for (; places < 0 && unit <= INT64_MAX / 10; places++)
+        unit *= 10;
+    if (places < 0) { /* 10^19: more than half of it fits */
+        bool far = places == -1 && (v.integer > HALF_LARGEST || v.integer < -HALF_LARGEST);
+        return chat__truncate(r, !far ? 0 : v.integer < 0 ? -1e19 : 1e19, out);
+    }
+    int64_t rest = v.integer % unit, size = rest < 0 ? -rest : rest;
+    bool odd = v.integer / unit % 2 != 0, up = size > unit - size || (size == unit - size && odd);
+    struct value step = chat__int(!up ? 0 : v.integer < 0 ? -unit : unit);
+    return chat__big(r, T_ADD, chat__int(v.integer - rest), step, out);
 }

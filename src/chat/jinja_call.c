@@ -124,6 +124,7 @@ static const struct value *take_named(const struct call *call, bool *used, struc
 static bool bind_params(struct run *r, const struct params *params, const struct call *call,
                         bool *used)
 {
+    if (!chat__charge(r, (size_t)params->count * call->named_count)) return false;
     for (uint32_t i = 0; i < params->count; i++) {
         struct ig_slice name = r->tmpl->names[params->names[i]];
         const struct value *given = i < call->count ? &call->list[i] : take_named(call, used, name);

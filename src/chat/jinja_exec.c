@@ -50,6 +50,7 @@ void chat__get(struct run *r, uint32_t name, struct value *out)
 {
     for (struct scope *s = r->scope; s; s = s->outer) {
         const struct slot *slot = find_slot(s, name);
+        r->steps += s->count / 64; /* as chat__charge, which asks next time */
         if (!slot) continue;
         *out = slot->value;
         return;
@@ -63,6 +64,7 @@ bool chat__set(struct run *r, uint32_t name, struct value value)
 {
     struct scope *s = r->scope;
     struct slot *slot = find_slot(s, name);
+    if (s->count >= 64 && !chat__charge(r, s->count)) return false;
     if (!slot && s->count == s->cap) {
         struct slot *slots = chat__new(r, (size_t)s->cap * 2, sizeof *slots);
         if (!slots) return false;
@@ -146,11 +148,15 @@ static bool capture(struct run *r, const struct node_list *body, struct value *o
 }
 
 /* Applies the chain of filters whose innermost input is missing. */
-static bool filter_text(struct run *r, const struct node *filter, struct value *text)
+static bool filter_text(struct run *r, /* NOLINT(misc-no-recursion): depth is capped here */
+                        const struct node *filter, struct value *text)
 {
     struct call call;
     if (!filter) return true;
+    if (r->depth >= CHAT_EVAL_DEPTH_MAX) return chat__fail(r, "the template recurses too deeply");
+    r->depth++;
     if (!filter_text(r, filter->a, text)) return false;
+    r->depth--;
     if (!filter->builtin)
         return chat__fail(r, "there is no filter named '" IG_SLICE_FMT "'",
                           IG_SLICE_ARG(r->tmpl->names[filter->name]));

@@ -72,8 +72,9 @@ static bool filter_trim(struct run *r, const struct in *in, struct value *out)
     if (!self_text(r, in, &text)) return false;
     bool some = chat__given(chars) && chars.kind != V_NONE;
     if (some && chars.kind != V_STR) return chat__fail(r, "trim: the characters must be a text");
+    if (!chat__charge_strip(r, text, some ? &chars : NULL)) return false;
     *out = chat__strip(text, some ? &chars : NULL, SIDE_BOTH);
-    return chat__charge(r, text.len);
+    return true;
 }
 
 static bool filter_replace(struct run *r, const struct in *in, struct value *out)
@@ -414,9 +415,9 @@ static bool filter_round(struct run *r, const struct in *in, struct value *out)
     if (chat__given(in->arg[0]) && !chat__as_int(in->arg[0], &places))
         return chat__fail(r, "round: the precision must be a whole number");
     if (ig_slice_is(method, "common")) {
-        bool whole = in->self.kind != V_REAL && places >= 0;
+        bool whole = in->self.kind != V_REAL;
+        if (whole && places < 0) return chat__round_whole(r, in->self, places, out);
         *out = whole ? in->self : chat__real(round_places(x, places));
-        if (!whole && in->self.kind != V_REAL) *out = chat__int((int64_t)out->real);
         if (out->kind == V_BOOL) *out = chat__int(out->integer);
         return true;
     }
@@ -440,7 +441,7 @@ static bool filter_filesizeformat(struct run *r, const struct in *in, struct val
     if (bytes == 1) {
         ig_buf_text(&r->out, "1 Byte");
     } else if (bytes < base) {
-        ig_buf_printf(&r->out, "%lld Bytes", (long long)bytes);
+        ig_buf_printf(&r->out, "%.0f Bytes", trunc(bytes) + 0.0); /* + 0.0: no "-0" */
     } else {
         double unit = base * base;
         int at = 0;

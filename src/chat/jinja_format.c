@@ -263,7 +263,9 @@ static bool put_json_dict(struct run *r, const struct dict *d, const struct json
     for (uint32_t i = 0; i < d->count; i++) { /* insertion sort: few keys, often sorted */
         uint32_t at = i;
         for (int o = -1; style->sort_keys && at > 0; at--) {
-            if (!chat__order(r, d->pairs[i].key, d->pairs[order[at - 1]].key, &o)) return false;
+            if (!chat__charge(r, 0) ||
+                !chat__order(r, d->pairs[i].key, d->pairs[order[at - 1]].key, &o))
+                return false;
             if (o >= 0) break;
             order[at] = order[at - 1];
         }

@@ -48,8 +48,10 @@ static bool strip(struct run *r, const struct in *in, enum side side, struct val
 {
     bool chars = chat__given(in->arg[0]) && in->arg[0].kind != V_NONE;
     if (chars && !need_str(r, in->arg[0], "strip")) return false;
-    *out = chat__strip(in->self, chars ? &in->arg[0] : NULL, side);
-    return chat__charge(r, in->self.len);
+    const struct value *set = chars ? &in->arg[0] : NULL;
+    if (!chat__charge_strip(r, in->self, set)) return false;
+    *out = chat__strip(in->self, set, side);
+    return true;
 }
 static bool str_strip(struct run *r, const struct in *in, struct value *out)
 {
@@ -64,13 +66,18 @@ static bool str_rstrip(struct run *r, const struct in *in, struct value *out)
     return strip(r, in, SIDE_RIGHT, out);
 }
 
+static bool has_at_end(struct ig_slice text, struct ig_slice fix, bool start)
+{
+    if (!text.ptr || fix.len > text.len) return false;
+    return memcmp(start ? text.ptr : text.ptr + (text.len - fix.len), fix.ptr, fix.len) == 0;
+}
+
 static bool remove_fix(struct run *r, const struct in *in, bool prefix, struct value *out)
 {
     struct ig_slice text = chat__text(in->self), fix = chat__text(in->arg[0]);
     if (!need_str(r, in->arg[0], "removeprefix")) return false;
     *out = in->self;
-    const char *at = prefix ? text.ptr : text.ptr + text.len - fix.len;
-    if (fix.len > text.len || memcmp(at, fix.ptr, fix.len) != 0) return true;
+    if (!has_at_end(text, fix, prefix)) return true;
     *out = chat__str(ig_slice_make(prefix ? text.ptr + fix.len : text.ptr, text.len - fix.len));
     *out = chat__markup(*out, in->self.flags & STR_MARKUP);
     return true;
@@ -126,7 +133,7 @@ static bool str_expandtabs(struct run *r, const struct in *in, struct value *out
     if (size > 1000) return chat__fail(r, "the tab size is too large");
     size_t mark = chat__begin(r);
     const char *p = in->self.ptr, *end = p + in->self.len;
-    for (int length; p < end; p += length) {
+    for (int length; p < end && !r->out.failed; p += length) {
         (void)ig_utf8_next(p, end, &length);
         if (*p != '\t') {
             ig_buf_append(&r->out, p, (size_t)length);
@@ -161,14 +168,6 @@ static bool window(struct run *r, const struct in *in, struct ig_slice *out, int
     return chat__charge(r, in->self.len);
 }
 
-static const char *last_of(struct ig_slice hay, struct ig_slice needle)
-{
-    if (needle.len > hay.len) return NULL;
-    for (const char *p = hay.ptr + hay.len - needle.len; p >= hay.ptr; p--)
-        if (memcmp(p, needle.ptr, needle.len) == 0) return p;
-    return NULL;
-}
-
 static bool find(struct run *r, const struct in *in, bool last, bool must, struct value *out)
 {
     struct ig_slice text;
@@ -176,7 +175,8 @@ static bool find(struct run *r, const struct in *in, bool last, bool must, struc
     if (!need_str(r, in->arg[0], "find") || !window(r, in, &text, &first)) return false;
     struct ig_slice what = chat__text(in->arg[0]);
     const char *hit = NULL;
-    if (text.ptr) hit = last ? last_of(text, what) : ig_slice_find(text, what);
+    if (last && !chat__find_last(r, text, what, &hit)) return false;
+    if (text.ptr && !last) hit = ig_slice_find(text, what);
     if (!hit && must) return chat__fail(r, "the text is not found");
     struct value before = chat__str(ig_slice_make(text.ptr, hit ? (size_t)(hit - text.ptr) : 0));
     *out = chat__int(hit ? first + (int64_t)chat__count(before) : -1);
@@ -228,9 +228,8 @@ static bool has_fix(struct run *r, const struct in *in, bool start, struct value
     bool found = false;
     for (size_t i = 0; i < count && !found; i++) {
         if (!need_str(r, list[i], start ? "startswith" : "endswith")) return false;
-        struct ig_slice fix = chat__text(list[i]);
-        const char *at = start ? text.ptr : text.ptr + text.len - fix.len;
-        found = text.ptr && fix.len <= text.len && memcmp(at, fix.ptr, fix.len) == 0;
+        if (!chat__charge(r, list[i].len)) return false;
+        found = has_at_end(text, chat__text(list[i]), start);
     }
     *out = chat__bool(found);
     return true;
@@ -272,7 +271,8 @@ static bool partition(struct run *r, const struct in *in, bool last, struct valu
     struct ig_slice text = chat__text(in->self), by = chat__text(in->arg[0]);
     if (!need_str(r, in->arg[0], "partition")) return false;
     if (!by.len) return chat__fail(r, "partition: the separator is empty");
-    const char *hit = last ? last_of(text, by) : ig_slice_find(text, by);
+    const char *hit = last ? NULL : ig_slice_find(text, by);
+    if (last && !chat__find_last(r, text, by, &hit)) return false;
     size_t before = hit ? (size_t)(hit - text.ptr) : last ? 0 : text.len;
     size_t middle = hit ? by.len : 0;
     if (!chat__new_seq(r, V_TUPLE, 3, out)) return false;

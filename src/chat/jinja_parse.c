@@ -175,6 +175,9 @@ static bool parse_signature(struct parser *p, struct params *params)
     while (!chat__is(p, T_RPAREN)) {
         if (params->count && !chat__expect(p, T_COMMA, "',' or ')'")) return false;
         uint32_t i = params->count;
+        if (i == CHAT_NAMED_MAX)
+            return chat__fail_at(p->tmpl, p->at->at, p->err, "more than %d parameters",
+                                 CHAT_NAMED_MAX);
         if ((i & (i - 1)) == 0) { /* full: its size is a power of two */
             uint32_t cap = i ? i * 2 : 1;
             uint32_t *names = ig_arena_array(&p->tmpl->arena, cap, sizeof *names);

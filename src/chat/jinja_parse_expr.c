@@ -177,6 +177,8 @@ static bool parse_arg(struct parser *p, struct args *args)
     }
     if (args->star_star) return chat__fail_at(p->tmpl, at, p->err, "%s", message);
     uint32_t count = args->named.count;
+    if (count == CHAT_NAMED_MAX)
+        return chat__fail_at(p->tmpl, at, p->err, "more than %d arguments", CHAT_NAMED_MAX);
     if ((count & (count - 1)) == 0) { /* full: its size is a power of two */
         uint32_t *keys = ig_arena_array(&p->tmpl->arena, count ? count * 2 : 1, sizeof *keys);
         if (!keys) return ig_err_nomem(p->err);

@@ -163,10 +163,9 @@ static bool read_number(struct run *r, struct printf_state *st, const char **p, 
         ++*p;
         if (!next_arg(r, st, &v)) return false;
         if (!chat__as_int(v, out)) return chat__fail(r, "'*' needs a whole number");
-    }
-    for (; *p < end && **p >= '0' && **p <= '9'; ++*p) {
-        *out = *out * 10 + (**p - '0');
-        if (*out > WIDTH_MAX) break;
+    } else {
+        for (; *p < end && **p >= '0' && **p <= '9' && *out <= WIDTH_MAX; ++*p)
+            *out = *out * 10 + (**p - '0');
     }
     if (*out > WIDTH_MAX || *out < -WIDTH_MAX) return chat__fail(r, "a width is too large");
     return true;
@@ -383,6 +382,7 @@ static bool find_field(struct run *r, struct format_state *st, struct ig_slice n
         *out = st->call->list[index];
     } else {
         uint32_t i = 0;
+        if (!chat__charge(r, st->call->named_count)) return false;
         while (i < st->call->named_count && !ig_slice_equal(st->call->named[i].name, head))
             i++;
         if (i == st->call->named_count)

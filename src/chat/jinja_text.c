@@ -20,6 +20,11 @@ static bool in_set(const char *p, const char *end, const struct value *chars)
     return ig_slice_find(chat__text(*chars), ig_slice_make(p, (size_t)(end - p))) != NULL;
 }
 
+bool chat__charge_strip(struct run *r, struct value text, const struct value *chars)
+{
+    return chat__charge(r, text.len * (1 + (chars ? chars->len / 64 : 0)));
+}
+
 struct value chat__strip(struct value text, const struct value *chars, enum side side)
 {
     const char *p = text.ptr, *end = p + text.len;
@@ -99,12 +104,21 @@ static bool add_part(struct run *r, struct value text, struct value *list, const
     return chat__append(r, list->seq, chat__markup(part, text.flags & STR_MARKUP));
 }
 
-static const char *find_last(const char *start, const char *end, struct ig_slice what)
+/* From the end, place by place; a long text that nearly is there again and again costs more. */
+bool chat__find_last(struct run *r, struct ig_slice hay, struct ig_slice needle, const char **out)
 {
-    if ((size_t)(end - start) < what.len) return NULL;
-    for (const char *p = end - what.len; p >= start; p--)
-        if (memcmp(p, what.ptr, what.len) == 0) return p;
-    return NULL;
+    *out = NULL;
+    if (!hay.ptr || needle.len > hay.len) return true;
+    for (const char *p = hay.ptr + (hay.len - needle.len);; p--) {
+        if (needle.len == 0 || *p == *needle.ptr) {
+            if (memcmp(p, needle.ptr, needle.len) == 0) {
+                *out = p;
+                return true;
+            }
+            if (needle.len > 64 && !chat__charge(r, needle.len)) return false;
+        }
+        if (p == hay.ptr) return true;
+    }
 }
 
 static bool split_by(struct run *r, struct value text, struct ig_slice by, int64_t times,
@@ -113,8 +127,9 @@ static bool split_by(struct run *r, struct value text, struct ig_slice by, int64
     const char *p = text.ptr, *end = p + text.len, *hit;
     if (!by.len) return chat__fail(r, "split: the separator is empty");
     for (; times != 0; times -= times > 0) {
-        hit = from_right ? find_last(p, end, by)
-                         : ig_slice_find(ig_slice_make(p, (size_t)(end - p)), by);
+        struct ig_slice rest = {p, (size_t)(end - p)};
+        hit = from_right ? NULL : ig_slice_find(rest, by);
+        if (from_right && !chat__find_last(r, rest, by, &hit)) return false;
         if (!hit) break;
         if (!add_part(r, text, out, from_right ? hit + by.len : p, from_right ? end : hit))
             return false;

@@ -297,7 +297,7 @@ static bool hash_value(struct run *r, struct value v, uint64_t *out)
     double real;
     switch (v.kind) {
     case V_STR:
-    case V_BYTES: *out = hash_text(chat__text(v)); return true;
+    case V_BYTES: *out = hash_text(chat__text(v)); return v.len < 64 || chat__charge(r, v.len);
     case V_LIST:
     case V_DICT: return chat__fail(r, "a %s cannot be a key", chat__type_name(v));
     case V_TUPLE:

@@ -182,6 +182,74 @@ static void deep_nesting_is_refused(void **state)
         ig_buf_text(&source, " + 1");
     ig_buf_text(&source, " }}");
     check_fails(render(source.data, "{}", &out), &err, IG_ERR_DATA, "recurses too deeply");
+    ig_buf_clear(&source);
+    ig_buf_text(&source, "{% filter e");
+    for (int i = 0; i < 500000; i++)
+        ig_buf_text(&source, "|e");
+    ig_buf_text(&source, " %}<{% endfilter %}");
+    check_fails(render(source.data, "{}", &out), &err, IG_ERR_DATA, "recurses too deeply");
+    ig_buf_release(&source);
+    ig_buf_release(&out);
+}
+
+/* As Python has it; and nothing here is undefined in C. */
+static void numbers_and_places_at_their_ends(void **state)
+{
+    (void)state;
+    check_text("{{ 'abc'.startswith('x', 5) }} {{ 'abc'.endswith('x', 5) }} "
+               "{{ ''.endswith('x') }} {{ 'a'.removesuffix('long') }} {{ 'abab'.rfind('ab') }} "
+               "{{ 'a'.rfind('b') }} {{ 'a'.rfind('', 3) }} {{ 'xaxb'.rpartition('x') }}",
+               "{}", "False False False a 2 -1 -1 ('xa', 'x', 'b')");
+    check_text("{{ 9223372036854775807 | round(-1) }} {{ 9223372036854775807 | round(-19) }} "
+               "{{ 9223372036854775807 | round(-20) }} {{ 1250 | round(-2) }} "
+               "{{ -25 | round(-1) }} {{ -35 | round(-1) }} {{ true | round(-1) }}",
+               "{}", "9223372036854775810 10000000000000000000 0 1200 -20 -40 0");
+    check_error("{{ (10**30) | round(-1) }}",
+                "chat template, line 1, column 13: round does not work on integers beyond 64 bits "
+                "in tens");
+    check_text("{{ (-1e30) | filesizeformat }} {{ -0.5 | filesizeformat }} "
+               "{{ 999 | filesizeformat }}",
+               "{}", "-1000000000000000019884624838656 Bytes 0 Bytes 999 Bytes");
+    check_text("{{ '%*d' % (5, 1) }}{{ '%-*.*f|' % (5, 1, 2.25) }}", "{}", "    12.2  |");
+    check_error("{{ '%*1d' % (9223372036854775807, 1) }}",
+                "chat template, line 1, column 11: a width is too large");
+}
+
+/* Work that a small template can ask for without many nodes is counted too. */
+static void long_work_is_counted(void **state)
+{
+    (void)state;
+    struct ig_buf source = {0}, out = {0};
+    const char *const works[] = {
+        "{% set a = 'a' * 1000000 %}{% set b = 'a' * 500000 + 'b' %}{% for i in range(99) %}"
+        "{{ a.rfind(b) }}{% endfor %}",
+        "{% set a = 'a' * 1000000 %}{% set b = 'a' * 500000 + 'b' %}{% for i in range(99) %}"
+        "{{ a.rsplit(b) | length }}{% endfor %}",
+        "{% set a = 'a' * 1000000 %}{% set b = 'b' * 1000000 + 'a' %}{{ a.strip(b) }}",
+        "{% set a = 'a' * 1000000 %}{% set b = 'b' * 1000000 + 'a' %}{{ a | trim(b) }}",
+        "{% set a = 'a' * 1000000 %}{% set d = {a: 1} %}{% for i in range(99999) %}"
+        "{{ d[a] }}{% endfor %}",
+    };
+    for (size_t i = 0; i < sizeof works / sizeof *works; i++)
+        check_fails(render(works[i], "{}", &out), &err, IG_ERR_DATA,
+                    "the template takes more than 10000000 steps");
+    for (int i = 0; i < 60000; i++)
+        ig_buf_printf(&source, "{%% set a%d = 1 %%}", i);
+    ig_buf_text(&source, "{% for i in range(99999) %}{{ a59999 }}{% endfor %}");
+    check_fails(render(source.data, "{}", &out), &err, IG_ERR_DATA,
+                "the template takes more than 10000000 steps");
+    ig_buf_clear(&source);
+    ig_buf_text(&source, "{{ f(");
+    for (int i = 0; i < 1001; i++)
+        ig_buf_printf(&source, "%sa%d=1", i ? "," : "", i);
+    ig_buf_text(&source, ") }}");
+    check_fails(render(source.data, "{}", &out), &err, IG_ERR_DATA, "more than 1000 arguments");
+    ig_buf_clear(&source);
+    ig_buf_text(&source, "{% macro f(");
+    for (int i = 0; i < 1001; i++)
+        ig_buf_printf(&source, "%sa%d", i ? "," : "", i);
+    ig_buf_text(&source, ") %}{% endmacro %}");
+    check_fails(render(source.data, "{}", &out), &err, IG_ERR_DATA, "more than 1000 parameters");
     ig_buf_release(&source);
     ig_buf_release(&out);
 }
@@ -198,6 +266,8 @@ int main(void)
         cmocka_unit_test(failing_templates),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(numbers_and_places_at_their_ends),
+        cmocka_unit_test(long_work_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
