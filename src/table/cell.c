@@ -88,6 +88,10 @@ bool table__member(struct ig_arena *arena, struct ig_slice name, struct ig_slice
                    struct ig_err *err)
 {
     struct ig_buf text = {0};
+    if (name.len > TABLE_NAME_BYTES_MAX)
+        return ig_err_set(err, IG_ERR_UNSUPPORTED,
+                          "a column has a name of %zu bytes; at most %zu are read", name.len,
+                          TABLE_NAME_BYTES_MAX);
     bool ok = table__put_text(&text, name, err);
     if (!ok)
         ig_err_within(err, "the name of a column");
@@ -103,7 +107,12 @@ bool table__member(struct ig_arena *arena, struct ig_slice name, struct ig_slice
 bool table__path(struct ig_arena *arena, struct ig_slice parent, struct ig_slice name,
                  struct ig_slice *out, struct ig_err *err)
 {
-    size_t dot = parent.len ? 1 : 0;
+    size_t dot = parent.len ? 1 : 0, room = TABLE_PATH_BYTES_MAX - (parent.len + dot);
+    if (parent.len + dot > TABLE_PATH_BYTES_MAX) {
+        *out = parent;
+        return true;
+    }
+    if (name.len > room) name.len = room;
     char *path = ig_arena_new(arena, parent.len + dot + name.len + 1);
     if (!path) return ig_err_nomem(err);
     if (parent.len) memcpy(path, parent.ptr, parent.len);

@@ -31,7 +31,7 @@ static bool next_line(struct lines *lines, struct ig_slice *line)
         lines->number++;
         *line = ig_slice_make(start, n);
         for (size_t i = 0; i < n; i++)
-            if (!strchr(" \t\r", start[i])) return true;
+            if (start[i] != ' ' && start[i] != '\t' && start[i] != '\r') return true;
     }
     return false;
 }

@@ -16,6 +16,8 @@
 #define TABLE_UNPACKED_BYTES_MAX ((uint64_t)1 << 34) /* of one file, by all its codecs */
 #define TABLE_PAGE_BYTES_MAX     ((size_t)1 << 30)   /* of one page or buffer, unpacked */
 #define TABLE_COLUMNS_MAX        4096                /* with the nested ones */
+#define TABLE_NAME_BYTES_MAX     ((size_t)64 << 10)  /* of a column: names may be shared by many */
+#define TABLE_PATH_BYTES_MAX     1024                /* for messages, which show 256 */
 #define TABLE_DEPTH_MAX          16 /* the seven benchmarks have 3; JSON readers take 127 */
 
 /* Little-endian loads from any place. */
@@ -76,6 +78,6 @@ IG_MUST_CHECK bool table__put_text(struct ig_buf *out, struct ig_slice text, str
 /* "name": with the colon, in the arena. */
 IG_MUST_CHECK bool table__member(struct ig_arena *arena, struct ig_slice name, struct ig_slice *out,
                                  struct ig_err *err);
-/* "parent.name", or "name" at the top, in the arena. */
+/* "parent.name", or "name" at the top, in the arena; cut off where it is long. */
 IG_MUST_CHECK bool table__path(struct ig_arena *arena, struct ig_slice parent, struct ig_slice name,
                                struct ig_slice *out, struct ig_err *err);
