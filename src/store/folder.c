@@ -38,7 +38,7 @@ static const char *const weight_suffixes[] = {
 static bool is_carried(const char *name)
 {
     struct ig_slice text = ig_slice_of(name);
-    if (*name == '.') return false;
+    if (*name == '.' || ig_slice_starts(text, JOURNAL_NAME)) return false;
     for (size_t i = 0; i < sizeof made_anew / sizeof *made_anew; i++)
         if (strcmp(name, made_anew[i]) == 0) return false;
     for (size_t i = 0; i < sizeof weight_suffixes / sizeof *weight_suffixes; i++)
@@ -200,9 +200,12 @@ static bool take_name(struct ig_writer *w, struct ig_err *err)
     if (store__disk_exchange(w->partial, w->out) == 0) return ig_dir_remove(w->partial, err);
     if (snprintf(old, sizeof old, "%s.old", w->out) >= (int)sizeof old)
         return ig_err_set(err, IG_ERR_USAGE, "path '%.64s...' is too long", w->out);
-    if (rename(w->out, old) != 0 || rename(w->partial, w->out) != 0)
-        return ig_err_errno(err, errno, "cannot replace '%s' by '%s'", w->out, w->partial);
-    return ig_dir_remove(old, err);
+    if (rename(w->out, old) != 0)
+        return ig_err_errno(err, errno, "cannot rename '%s' to '%s'", w->out, old);
+    if (rename(w->partial, w->out) == 0) return ig_dir_remove(old, err);
+    ig_err_errno(err, errno, "cannot replace '%s' by '%s'", w->out, w->partial);
+    if (rename(old, w->out) != 0) ig_err_within(err, "the old model is in '%s' now", old);
+    return false;
 }
 
 static bool finish(struct ig_writer *w, struct ig_err *err)

@@ -65,6 +65,8 @@ bool store__note_finished(void *user, struct ig_slice name, struct ig_digest dig
     if (index < 0)
         return ig_err_set(err, IG_ERR_DATA, "tensor '" IG_SLICE_FMT "' is not in the plan",
                           IG_SLICE_ARG(name));
+    /* What this rank has done itself stays done: another's line of it is of a run before. */
+    if (atomic_load(&w->slots[index].state) == WRITER_DONE) return true;
     w->slots[index].digest = digest;
     atomic_store(&w->slots[index].state, WRITER_CLAIMED);
     w->claimed++;

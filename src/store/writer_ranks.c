@@ -105,13 +105,5 @@ bool ig_writer_gather(struct ig_writer *w, struct ig_err *err)
     bool ok = w->rank == 0 || w->whole || w->plan.no_sync || sync_shards(w, err);
     if (!ig_dist_meet(w->plan.dist, ok, err)) return false;
     if (w->rank > 0 || w->whole) return true;
-    /* What this rank has done itself stays done; the rest is claimed by the others' journals. */
-    bool *mine = ig_arena_array(&w->arena, (size_t)w->plan.count, sizeof(*mine));
-    if (!mine) return ig_err_nomem(err);
-    for (int64_t i = 0; i < w->plan.count; i++)
-        mine[i] = atomic_load(&w->slots[i].state) == WRITER_DONE;
-    if (!store__replay_ranks(w, err)) return false;
-    for (int64_t i = 0; i < w->plan.count; i++)
-        if (mine[i]) atomic_store(&w->slots[i].state, WRITER_DONE);
-    return store__close_books(w, err);
+    return store__replay_ranks(w, err) && store__close_books(w, err);
 }

@@ -243,6 +243,8 @@ static void other_files_are_carried(void **state)
                                        "README.md",
                                        "ingot.json",
                                        "sketchbook.jsonl",
+                                       "ingot.journal",
+                                       "ingot.journal.1",
                                        "original/params.json"};
     struct ig_err err = {0};
     char path[300];
@@ -263,6 +265,9 @@ static void other_files_are_carried(void **state)
     struct ig_writer_plan plan = {.out = scratch("out/"), .total_parameters = -1};
     check_ok(ig_writer_open(&plan, &writer, &err), &err);
     check_ok(ig_writer_carry(writer, scratch("m"), &err), &err);
+    struct ig_buf journal = scratch_read("out.partial/ingot.journal"); /* its own still */
+    assert_true(ig_slice_starts(ig_buf_view(&journal), "ingot journal 1 "));
+    ig_buf_release(&journal);
     check_ok(ig_writer_finish(writer, &err), &err);
     ig_writer_close(writer);
     for (size_t i = 0; i < sizeof carried / sizeof *carried; i++) {
