@@ -159,6 +159,13 @@ bool ig_dir_make(const char *path, struct ig_err *err)
     return ig_err_errno(err, errno, "cannot make folder '%s'", path);
 }
 
+static bool refuse_depth(int fd, const char *path, struct ig_err *err)
+{
+    close(fd);
+    return ig_err_set(err, IG_ERR_IO, "cannot remove '%s': its folders are more than %d deep", path,
+                      DIR_DEPTH_MAX);
+}
+
 /* Recursion is bounded by DIR_DEPTH_MAX. */
 static bool remove_entries(int dir_fd, const char *path, int depth, /* NOLINT(misc-no-recursion) */
                            struct ig_err *err)
@@ -173,11 +180,13 @@ static bool remove_entries(int dir_fd, const char *path, int depth, /* NOLINT(mi
     for (struct dirent *e; ok && (e = readdir(dir));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
         if (unlinkat(dirfd(dir), e->d_name, 0) == 0) continue;
-        int child = depth < DIR_DEPTH_MAX ? openat(dirfd(dir), e->d_name,
-                                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                                          : -1;
+        int why = errno;
+        int child = openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (child < 0)
-            ok = ig_err_errno(err, errno, "cannot remove '%s/%s'", path, e->d_name);
+            ok = ig_err_errno(err, errno == ENOTDIR ? why : errno, "cannot remove '%s/%s'", path,
+                              e->d_name);
+        else if (depth == DIR_DEPTH_MAX)
+            ok = refuse_depth(child, path, err);
         else if (!remove_entries(child, path, depth + 1, err))
             ok = false;
         else if (unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR) != 0)
