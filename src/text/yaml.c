@@ -237,71 +237,89 @@ static bool compose_alias(struct composer *c, const yaml_event_t *event, struct 
     return true;
 }
 
-static const struct ig_yaml *pair_value(struct ig_yaml *const *items, size_t count,
-                                        struct ig_slice key)
+/* Keys and values of a map, or items of a list, while it is read. */
+struct items {
+    struct ig_yaml **list;
+    size_t count, cap;
+};
+
+static bool add_item(struct items *items, struct ig_yaml *node, struct ig_err *err)
 {
-    for (size_t i = 0; i < count; i += 2)
-        if (ig_slice_equal(items[i]->text, key)) return items[i + 1];
-    return NULL;
+    if (items->count == items->cap) {
+        size_t cap = items->cap * 2 + 16;
+        struct ig_yaml **more = realloc(items->list, cap * sizeof(*more));
+        if (!more) return ig_err_nomem(err);
+        items->list = more;
+        items->cap = cap;
+    }
+    items->list[items->count++] = node;
+    return true;
 }
 
-static bool add_merged(struct ig_yaml ***items, size_t *count, size_t *cap,
-                       const struct ig_yaml *from, struct ig_err *err)
+static bool add_pair(struct items *items, struct ig_map *keys, struct ig_yaml *key,
+                     struct ig_yaml *value, struct ig_err *err)
+{
+    return ig_map_put(keys, key->text, 1, err) && add_item(items, key, err) &&
+           add_item(items, value, err);
+}
+
+static bool add_merged(struct items *items, struct ig_map *keys, const struct ig_yaml *from,
+                       struct ig_err *err)
 {
     if (from->type != IG_YAML_MAP)
         return ig_yaml_fail(err, from, "<< needs a map or a list of maps");
     for (uint32_t i = 0; i < 2 * from->count; i += 2) {
-        if (pair_value(*items, *count, from->items[i]->text)) continue;
-        if (*count + 2 > *cap) {
-            *cap = *cap * 2 + 16;
-            struct ig_yaml **more = realloc(*items, *cap * sizeof(*more));
-            if (!more) return ig_err_nomem(err);
-            *items = more;
-        }
-        (*items)[(*count)++] = from->items[i];
-        (*items)[(*count)++] = from->items[i + 1];
+        if (ig_map_get(keys, from->items[i]->text, 0)) continue;
+        if (!add_pair(items, keys, from->items[i], from->items[i + 1], err)) return false;
     }
     return true;
 }
 
 /* Applies the value of a `<<` key: the map's own keys win, then earlier sources. */
-static bool apply_merge(struct ig_yaml ***items, size_t *count, size_t *cap,
-                        const struct ig_yaml *source, struct ig_err *err)
+static bool apply_merge(struct items *items, struct ig_map *keys, const struct ig_yaml *source,
+                        struct ig_err *err)
 {
-    if (source->type != IG_YAML_LIST) return add_merged(items, count, cap, source, err);
+    if (source->type != IG_YAML_LIST) return add_merged(items, keys, source, err);
     for (uint32_t i = 0; i < source->count; i++)
-        if (!add_merged(items, count, cap, source->items[i], err)) return false;
+        if (!add_merged(items, keys, source->items[i], err)) return false;
     return true;
 }
 
-static bool finish_map(struct composer *c, struct ig_yaml ***items, size_t *count, size_t *cap)
+/* Looks for doubles among the keys; keys: an empty map. */
+static bool finish_pairs(struct items *items, struct ig_map *keys, struct ig_err *err)
 {
     const struct ig_yaml *merged = NULL;
-    size_t kept = 0;
-    for (size_t i = 0; i < *count; i += 2) {
-        struct ig_yaml *key = (*items)[i];
+    size_t count = items->count;
+    items->count = 0;
+    for (size_t i = 0; i < count; i += 2) {
+        struct ig_yaml *key = items->list[i], *value = items->list[i + 1];
         if (key->type == IG_YAML_LIST || key->type == IG_YAML_MAP)
-            return ig_yaml_fail(c->err, key, "a key must be text");
+            return ig_yaml_fail(err, key, "a key must be text");
         if (ig_slice_is(key->text, "<<") && !merged) {
-            merged = (*items)[i + 1];
+            merged = value;
             continue;
         }
-        if (pair_value(*items, kept, key->text))
-            return ig_yaml_fail(c->err, key, "key '" IG_SLICE_FMT "' is here twice",
+        if (ig_map_get(keys, key->text, 0))
+            return ig_yaml_fail(err, key, "key '" IG_SLICE_FMT "' is here twice",
                                 IG_SLICE_ARG(key->text));
-        (*items)[kept++] = key;
-        (*items)[kept++] = (*items)[i + 1];
+        if (!add_pair(items, keys, key, value, err)) return false;
     }
-    *count = kept;
-    return !merged || apply_merge(items, count, cap, merged, c->err);
+    return !merged || apply_merge(items, keys, merged, err);
+}
+
+static bool finish_map(struct items *items, struct ig_err *err)
+{
+    struct ig_map keys = {0};
+    bool ok = finish_pairs(items, &keys, err);
+    ig_map_release(&keys);
+    return ok;
 }
 
 static bool compose(struct composer *c, const yaml_event_t *event, int depth, struct composed *out);
 
 /* Depth is capped by YAML_DEPTH_MAX. */
 static bool compose_items(struct composer *c, int depth, /* NOLINT(misc-no-recursion) */
-                          yaml_event_type_t end, struct ig_yaml ***items, size_t *count,
-                          size_t *cap, uint32_t *size)
+                          yaml_event_type_t end, struct items *items, uint32_t *size)
 {
     for (;;) {
         yaml_event_t event;
@@ -315,15 +333,8 @@ static bool compose_items(struct composer *c, int depth, /* NOLINT(misc-no-recur
         if (ok && child.size > YAML_NODES_MAX - *size)
             ok = fail_mark(c, event.start_mark, "the document is too large, aliases counted");
         yaml_event_delete(&event);
-        if (!ok) return false;
+        if (!ok || !add_item(items, child.node, c->err)) return false;
         *size += child.size;
-        if (*count == *cap) {
-            *cap = *cap * 2 + 16;
-            struct ig_yaml **more = realloc(*items, *cap * sizeof(*more));
-            if (!more) return ig_err_nomem(c->err);
-            *items = more;
-        }
-        (*items)[(*count)++] = child.node;
     }
 }
 
@@ -334,25 +345,23 @@ static bool compose_collection(struct composer *c, /* NOLINT(misc-no-recursion) 
     struct ig_yaml *node = new_node(c, event->start_mark);
     if (!node) return false;
     node->type = map ? IG_YAML_MAP : IG_YAML_LIST;
-    struct ig_yaml **items = NULL;
-    size_t count = 0, cap = 0;
+    struct items items = {0};
     uint32_t size = 1;
     yaml_event_type_t end = map ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT;
-    bool ok = compose_items(c, depth, end, &items, &count, &cap, &size);
-    if (ok && map) ok = finish_map(c, &items, &count, &cap);
+    bool ok = compose_items(c, depth, end, &items, &size) && (!map || finish_map(&items, c->err));
     if (ok) {
-        node->items = ig_arena_array(c->arena, count, sizeof(*items));
+        node->items = ig_arena_array(c->arena, items.count, sizeof(*items.list));
         ok = node->items || ig_err_nomem(c->err);
     }
     if (ok) {
-        if (count) memcpy(node->items, items, count * sizeof(*items));
-        node->count = (uint32_t)(map ? count / 2 : count);
+        if (items.count) memcpy(node->items, items.list, items.count * sizeof(*items.list));
+        node->count = (uint32_t)(map ? items.count / 2 : items.count);
         *out = (struct composed){node, size};
         const yaml_char_t *anchor =
             map ? event->data.mapping_start.anchor : event->data.sequence_start.anchor;
         ok = remember(c, anchor, *out);
     }
-    free(items);
+    free(items.list);
     return ok;
 }
 
@@ -413,5 +422,7 @@ struct ig_yaml *ig_yaml_parse(struct ig_slice text, struct ig_arena *arena, stru
 const struct ig_yaml *ig_yaml_get(const struct ig_yaml *map, const char *key)
 {
     if (!map || map->type != IG_YAML_MAP) return NULL;
-    return pair_value(map->items, 2 * (size_t)map->count, ig_slice_of(key));
+    for (uint32_t i = 0; i < 2 * map->count; i += 2)
+        if (ig_slice_is(map->items[i]->text, key)) return map->items[i + 1];
+    return NULL;
 }

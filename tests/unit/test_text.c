@@ -167,6 +167,24 @@ static void yaml_trees_have_places(void **state)
     assert_int_equal(ig_yaml_get(models->items[1], "y")->integer, 2);
 }
 
+/* Who compares each key with each other one is at this for minutes. */
+static void yaml_maps_may_be_large(void **state)
+{
+    (void)state;
+    enum { COUNT = 400000 };
+    struct ig_buf text = {0};
+    for (int i = 0; i < COUNT; i++)
+        ig_buf_printf(&text, "%06d: %d\n", i, i % 10);
+    struct ig_yaml *root = ig_yaml_parse(ig_buf_view(&text), &arena, &err);
+    check_ok(root != NULL, &err);
+    assert_int_equal(root->count, COUNT);
+    assert_int_equal(ig_yaml_get(root, "399999")->integer, 9);
+    ig_buf_text(&text, "399999: 1\n");
+    check_fails(ig_yaml_parse(ig_buf_view(&text), &arena, &err) != NULL, &err, IG_ERR_DATA,
+                "line 400001, column 1: key '399999' is here twice");
+    ig_buf_release(&text);
+}
+
 static void yaml_refuses(void **state)
 {
     (void)state;
@@ -308,6 +326,7 @@ int main(void)
         cmocka_unit_test(json_writer_matches_python),
         cmocka_unit_test_teardown(yaml_scalars_are_pyyamls, release_arena),
         cmocka_unit_test_teardown(yaml_trees_have_places, release_arena),
+        cmocka_unit_test_teardown(yaml_maps_may_be_large, release_arena),
         cmocka_unit_test_teardown(yaml_refuses, release_arena),
         cmocka_unit_test(utf8_repairs_as_python_does),
         cmocka_unit_test(glob_matches),
