@@ -295,6 +295,7 @@ static int compare_natural(struct ig_slice a, struct ig_slice b)
         next_component(&a, &x);
         next_component(&b, &y);
         int m = digits_of(x), n = digits_of(y);
+        if ((m >= 0) != (n >= 0)) return m >= 0 ? -1 : 1; /* else 9 < 10 < 1a < 9 */
         if (m >= 0 && n >= 0 && m != n) return m < n ? -1 : 1;
         int order = ig_slice_compare(x, y);
         if (order) return order;

@@ -133,6 +133,10 @@ static void order_is_the_models(void **state)
     order_arch = arch_named("generic");
     assert_true(ig_arch_compare(order_arch, ig_slice_of("h.9.attn.c_attn.weight"),
                                 ig_slice_of("h.10.attn.c_attn.weight")) < 0);
+    const char *const mixed[] = {"9.weight", "10.weight", "1a.weight"}; /* one order for all */
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++)
+            assert_int_equal(by_order(&mixed[i], &mixed[j]) < 0, i < j);
 }
 
 static bool read_shape(const char *arch, const char *json, struct ig_model_shape *out,
