@@ -404,6 +404,7 @@ static bool compose_document(struct composer *c, struct ig_yaml **root)
 struct ig_yaml *ig_yaml_parse(struct ig_slice text, struct ig_arena *arena, struct ig_err *err)
 {
     struct composer c = {.arena = arena, .err = err};
+    if (ig_slice_starts(text, "\xEF\xBB\xBF")) text = ig_slice_make(text.ptr + 3, text.len - 3);
     if (!yaml_parser_initialize(&c.parser)) {
         ig_err_nomem(err);
         return NULL;

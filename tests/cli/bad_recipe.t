@@ -115,3 +115,8 @@ Inputs that do not fit together: shapes that differ, a NaN, a tensor that one la
   out.partial
   $ rm -r out.partial; recipe "merge_method: linear\n${two}parameters: {weight: 1, nonfinite: zero}\n" | grep -c tensors
   1
+
+What editors and tools put before a recipe changes nothing: a byte order mark, a directive, a border.
+
+  $ rm -rf out; plain="merge_method: linear\n${models}parameters: {weight: 1}\n"; recipe "$plain" > log; mv out want
+  $ for head in '\357\273\277' '\357\273\277---\n' '%%YAML 1.1\n---\n' '# mine\n---\n'; do printf "$head$plain" > r.yaml; ingot merge r.yaml out -q > log; cmp out/model.safetensors want/model.safetensors; rm -r out; done

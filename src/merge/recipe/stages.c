@@ -28,13 +28,14 @@ static bool is_border(const char *line, size_t len)
            (len == 3 || line[3] == ' ' || line[3] == '\t' || line[3] == '\r');
 }
 
+/* Directives (%YAML 1.1) are none. */
 static bool has_content(struct ig_slice text)
 {
     bool comment = false;
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
         if (c == '\n') comment = false;
-        if (c == '#') comment = true;
+        if (c == '#' || (c == '%' && (i == 0 || text.ptr[i - 1] == '\n'))) comment = true;
         if (!comment && !strchr(" \t\r\n", c)) return true;
     }
     return false;
@@ -140,6 +141,7 @@ bool ig_recipe_list_parse(struct ig_slice text, const char *name, struct ig_reci
 {
     struct ig_recipe_list *list = calloc(1, sizeof *list);
     if (!list) return ig_err_nomem(err);
+    if (ig_slice_starts(text, "\xEF\xBB\xBF")) text = ig_slice_make(text.ptr + 3, text.len - 3);
     bool ok = split(list, text, name, err);
     if (ok && list->count == 0) ok = ig_err_set(err, IG_ERR_DATA, "%s: the file is empty", name);
     ok = ok && check_titles(list, err) && order(list, err);
