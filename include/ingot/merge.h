@@ -125,7 +125,7 @@ struct ig_diff_row {
     bool reshaped; /* both have it, in shapes that differ */
     bool equal;    /* every number, to the bit in f32; false when only or reshaped */
     int64_t elems;
-    double relative_l2; /* |A - B| / |A| */
+    double relative_l2; /* |A - B| / |A|; NaN, as the others, where either has NaN */
     double cosine, max_abs;
 };
 struct ig_diff;

@@ -91,7 +91,7 @@ static void add_part(struct sums *s, const float *a, const float *b, int64_t cou
         s->first += x * x;
         s->second += y * y;
         s->both += x * y;
-        if (!(gap <= s->most)) s->most = gap;
+        s->most = fmax(s->most, gap);
     }
     s->equal = s->equal && memcmp(a, b, (size_t)count * sizeof *a) == 0;
 }
@@ -117,11 +117,13 @@ static bool compare_pair(void *user, int thread, int64_t index, struct ig_err *e
         add_part(&s, x, y, n);
     }
     row->equal = s.equal;
+    row->cosine = 1;
+    if (s.equal) return true; /* NaNs too */
     row->max_abs = s.most;
-    row->relative_l2 = s.first > 0 ? sqrt(s.apart / s.first) : s.apart > 0 ? (double)INFINITY : 0;
-    bool nothing = s.first == 0 && s.second == 0;
-    row->cosine = nothing ? 1 : s.both / (sqrt(s.first) * sqrt(s.second));
-    if (!(s.first > 0 && s.second > 0) && !nothing) row->cosine = 0;
+    row->relative_l2 = s.apart == 0 ? 0 : s.first == 0 ? (double)INFINITY : sqrt(s.apart / s.first);
+    bool nothing = s.first == 0 && s.second == 0, one = s.first == 0 || s.second == 0;
+    row->cosine = nothing ? 1 : one ? 0 : s.both / (sqrt(s.first) * sqrt(s.second));
+    if (isnan(s.apart)) row->max_abs = row->relative_l2 = row->cosine = (double)NAN; /* no sign */
     return true;
 }
 
