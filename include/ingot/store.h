@@ -54,6 +54,9 @@ IG_MUST_CHECK bool ig_store_read(const struct ig_store *store, const struct ig_t
 /* Whether the files still have the sizes and modification times of when they were opened: asked
  * before a result is believed. */
 IG_MUST_CHECK bool ig_store_unchanged(const struct ig_store *store, struct ig_err *err);
+/* Refuses an output in whose place the store's own files lie: replacing it would lose them. */
+IG_MUST_CHECK bool ig_store_check_output(const struct ig_store *store, const char *out,
+                                         struct ig_err *err);
 /* The tensor's bytes in place, mapped on first use; may be unaligned. For engines that read the
  * same weights again and again. NULL on failure. */
 IG_MUST_CHECK const void *ig_store_map(struct ig_store *store, const struct ig_tensor *tensor,

@@ -36,6 +36,17 @@ bool ig_path_is_dir(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+bool ig_path_is_in(const char *path, const char *folder)
+{
+    char *inner = realpath(path, NULL), *outer = realpath(folder, NULL);
+    size_t len = outer ? strlen(outer) : 0;
+    bool in = inner && outer && strncmp(inner, outer, len) == 0 &&
+              (inner[len] == '\0' || inner[len] == '/' || outer[len - 1] == '/');
+    free(inner);
+    free(outer);
+    return in;
+}
+
 int ig_file_open(const char *path, struct ig_err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* else a named pipe would hang it */

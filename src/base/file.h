@@ -13,6 +13,8 @@ IG_MUST_CHECK bool ig_path_join(char out[IG_PATH_MAX], const char *dir, const ch
                                 struct ig_err *err);
 bool ig_path_exists(const char *path);
 bool ig_path_is_dir(const char *path);
+/* Whether the path is the folder or lies in it, links followed; false when one does not exist. */
+bool ig_path_is_in(const char *path, const char *folder);
 /* Reads a whole file, at most bytes_max (more is a data error). */
 IG_MUST_CHECK bool ig_file_read(const char *path, size_t bytes_max, struct ig_buf *out,
                                 struct ig_err *err);

@@ -38,6 +38,19 @@ static bool plan_cast(struct ig_merge *m, struct merge_output *o, struct ig_err 
     return ig_cast_plan(&plan, &o->cast, err);
 }
 
+static bool check_apart(const struct ig_merge *m, /* NOLINT(misc-no-recursion) */
+                        const char *out, struct ig_err *err)
+{
+    for (int i = 0; i < m->recipe->count; i++) {
+        const struct merge_input *in = &m->inputs[i];
+        const struct ig_merge *inner = merge__result_of(in);
+        bool apart =
+            inner ? check_apart(inner, out, err) : ig_store_check_output(in->store, out, err);
+        if (!apart || (in->adapter && !ig_store_check_output(in->adapter, out, err))) return false;
+    }
+    return true;
+}
+
 static bool plan_output(struct ig_merge *m, int index, struct ig_err *err)
 {
     struct merge_output *o = &m->outputs[index];
@@ -53,6 +66,7 @@ static bool plan_output(struct ig_merge *m, int index, struct ig_err *err)
         o->path = ig_arena_copy(&m->arena, ig_slice_of(path)).ptr;
         if (!o->path) return ig_err_nomem(err);
     }
+    if (o->path && !check_apart(m, o->path, err)) return false;
     return !o->quantize || plan_cast(m, o, err);
 }
 

@@ -243,7 +243,8 @@ static bool write_model(struct melt *m, const struct ig_dequant_job *job, struct
 {
     struct ig_buf origins = {0};
     ig_buf_printf(&origins, "the type\tdequantize %d\n", (int)m->dtype);
-    bool described = ig_store_put_origins(m->store, &origins, err);
+    bool described = ig_store_check_output(m->store, job->out, err) &&
+                     ig_store_put_origins(m->store, &origins, err);
     const struct ig_writer_plan plan = {
         .out = job->out,
         .tensors = m->tensors,

@@ -176,6 +176,7 @@ static bool open_casts(struct flow *f, struct ig_err *err)
             snprintf(path, IG_PATH_MAX, "%s", job->out);
         else if (!ig_path_join(path, job->out, job->recipes[i]->name, err))
             return false;
+        if (!ig_store_check_output(f->store, path, err)) return false;
         if (!plan_cast(f, i, path, &f->casts[i], err)) return false;
         f->cast_count++;
         const char *text;

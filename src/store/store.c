@@ -416,6 +416,13 @@ bool ig_store_read(const struct ig_store *store, const struct ig_tensor *tensor,
     return ig_err_within(err, "tensor '" IG_SLICE_FMT "'", IG_SLICE_ARG(tensor->name));
 }
 
+bool ig_store_check_output(const struct ig_store *store, const char *out, struct ig_err *err)
+{
+    return !ig_path_is_in(ig_store_path(store), out) ||
+           ig_err_set(err, IG_ERR_USAGE, "'%s' is an input or holds one: choose another output",
+                      out);
+}
+
 bool ig_store_unchanged(const struct ig_store *store, struct ig_err *err)
 {
     char path[IG_PATH_MAX];

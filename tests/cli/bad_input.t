@@ -40,6 +40,10 @@ Broken models. Each says what is wrong, in which file, and where; nothing is lef
   ingot quantize: no recipe 'qx99': neither a built-in one (see `ingot list recipes`) nor a file; did you mean 'qx86'?
   'ingot quantize --help' tells more
   [2]
+  $ cp -r fx/models/anvil mine && ingot quantize mine mine --recipe q4 --force; ls mine | head -n 1; rm -r mine
+  ingot quantize: 'mine' is an input or holds one: choose another output
+  'ingot quantize --help' tells more
+  chat_template.jinja
   $ mkdir there && ingot quantize fx/models/anvil there --recipe q4; ls there
   ingot quantize: 'there' exists: choose another name, or use --force
   'ingot quantize --help' tells more
