@@ -44,7 +44,7 @@ static bool read_scaled(const struct merge_input *in, const struct merge_view *v
 
 static int64_t blocks_of(int64_t length, int64_t block)
 {
-    return (length + block - 1) / block;
+    return length / block + (length % block != 0);
 }
 
 /* The blocks by which the scales' shape divides the weight's; false when it does not. */
@@ -54,6 +54,7 @@ static bool fit_scales(const struct merge_input *in, const struct ig_tensor *w,
     const struct ig_json *config = ig_json_get(in->config, "quantization_config");
     const struct ig_json *size = ig_json_get(config, "weight_block_size");
     int64_t matrices = 1;
+    if (w->elems == 0) return false; /* else no product below is larger than its elements */
     s->rows = w->rank > 1 ? w->shape[w->rank - 2] : 1;
     s->cols = w->rank > 0 ? w->shape[w->rank - 1] : 1;
     for (int d = 0; d < w->rank - 2; d++)
