@@ -239,8 +239,9 @@ static bool plan_merge(struct planner *p, const struct merge_entry *e, struct me
     if (!set_dtype(out, dtype, err) || !set_numerics(p, task, err) || !resolve(p, e, task, err))
         return false;
     const struct merge_method *method = m->recipe->method;
-    bool rounds = m->recipe->has_dtype && m->recipe->dtype != dtype; /* before it is written */
-    if (out->elems == 0 || (method->copies && !rounds && method->copies(&task->job))) {
+    bool changes = m->recipe->has_dtype && m->recipe->dtype != dtype; /* before it is written */
+    changes = changes || task->common.nonfinite == MERGE_NONFINITE_ZERO;
+    if (out->elems == 0 || (method->copies && !changes && method->copies(&task->job))) {
         task->action = MERGE_COPY;
         return true;
     }
