@@ -95,7 +95,8 @@ bool merge__copy_cell(const struct merge_engine *e, struct merge_worker *w, stru
     }
     *out = w->raw;
     if (from->dtype == to->dtype) return true;
-    const void *data = merge__recast(e, w, w->raw, cell->count, from->dtype, to->dtype);
+    const void *data = merge__recast(e, w, w->raw, cell->count, from->dtype, to->dtype, err);
+    if (!data) return false;
     memcpy(w->cell, data, (size_t)cell->count * ig_dtype_bytes(to->dtype));
     *out = w->cell; /* a cast may recast it once more */
     return true;
@@ -120,7 +121,9 @@ bool merge__refuse_nonfinite(const struct merge_engine *e, struct merge_worker *
                 "them for 0)",
                 merge__input_name(e->m, task->models[i]), (long long)bad);
     }
-    return ig_err_set(err, IG_ERR_DATA, "its values are too large for 32-bit arithmetic");
+    return task->job.tensor->dtype == IG_F16
+               ? merge__fail_narrow(IG_F16, err)
+               : ig_err_set(err, IG_ERR_DATA, "its values are too large for 32-bit arithmetic");
 }
 
 bool merge__all_finite(const double *sums, int count)

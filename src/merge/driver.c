@@ -121,8 +121,10 @@ static bool put_one(const struct run *run, struct merge_worker *w, int64_t index
         const void *chunk = data;
         if (!o->sink.wants(o->sink.self, index)) continue;
         if (o->targets && o->targets[index].dtype != t->dtype)
-            chunk = merge__recast(&run->e, w, data, cell->count, t->dtype, o->targets[index].dtype);
-        if (!o->sink.put(o->sink.self, index, cell->first, cell->count, chunk, err)) return false;
+            chunk = merge__recast(&run->e, w, data, cell->count, t->dtype, o->targets[index].dtype,
+                                  err);
+        if (!chunk || !o->sink.put(o->sink.self, index, cell->first, cell->count, chunk, err))
+            return false;
     }
     return true;
 }
@@ -135,8 +137,9 @@ static bool put(const struct run *run, struct merge_worker *w, int64_t index,
         struct merge_target to = target_at(run, index, i);
         if (!sinks_want(run, to.index)) continue;
         const void *own = data;
-        if (to.scale != 1) own = merge__rescale(&run->e, w, data, cell->count, dtype, to.scale);
-        if (!put_one(run, w, to.index, cell, own, err)) return false;
+        if (to.scale != 1)
+            own = merge__rescale(&run->e, w, data, cell->count, dtype, to.scale, err);
+        if (!own || !put_one(run, w, to.index, cell, own, err)) return false;
     }
     return true;
 }

@@ -225,6 +225,22 @@ void merge__reduce_cell(const struct merge_engine *e, struct merge_worker *w,
         sums[i] = merge__lane_sum(w->lanes[i]);
 }
 
+/* How many of the finite values in w->out float16, which ends at 65504, made infinities of. The
+ * other types end where f32 does. */
+static int64_t count_lost(const struct merge_engine *e, struct merge_worker *w, enum ig_dtype dtype,
+                          const unsigned char *narrow, int64_t count)
+{
+    int64_t lost = 0;
+    for (int64_t at = 0; dtype == IG_F16 && at < count; at += IG_ROWS_BLOCK) {
+        int64_t n = count - at < IG_ROWS_BLOCK ? count - at : IG_ROWS_BLOCK;
+        float *back = w->spare[0];
+        ig_convert_to_f32(&e->convert, dtype, narrow + (size_t)at * 2, back, n);
+        for (int64_t i = 0; i < n; i++)
+            lost += !isfinite(back[i]) && isfinite(w->out[at + i]);
+    }
+    return lost;
+}
+
 bool merge__map_cell(const struct merge_engine *e, struct merge_worker *w,
                      const struct merge_cell *cell, const void *state)
 {
@@ -243,27 +259,38 @@ bool merge__map_cell(const struct merge_engine *e, struct merge_worker *w,
         bad += e->rows.nonfinite(w->out, padded(n));
         ig_convert_from_f32(&e->convert, dtype, w->out,
                             w->cell + (size_t)at * ig_dtype_bytes(dtype), n);
+        bad += count_lost(e, w, dtype, w->cell + (size_t)at * ig_dtype_bytes(dtype), n);
     }
     return bad == 0;
 }
 
+bool merge__fail_narrow(enum ig_dtype dtype, struct ig_err *err)
+{
+    return ig_err_set(err, IG_ERR_DATA,
+                      "its values are too large for %s (out_dtype: bfloat16 or float32 holds them)",
+                      ig_dtype_torch_name(dtype));
+}
+
 const void *merge__recast(const struct merge_engine *e, struct merge_worker *w, const void *data,
-                          int64_t count, enum ig_dtype from, enum ig_dtype to)
+                          int64_t count, enum ig_dtype from, enum ig_dtype to, struct ig_err *err)
 {
     size_t in = ig_dtype_bytes(from), out = ig_dtype_bytes(to);
+    int64_t lost = 0;
     for (int64_t at = 0; at < count; at += IG_ROWS_BLOCK) {
         int64_t n = count - at < IG_ROWS_BLOCK ? count - at : IG_ROWS_BLOCK;
         const unsigned char *source = data;
         ig_convert_to_f32(&e->convert, from, source + (size_t)at * in, w->out, n);
         ig_convert_from_f32(&e->convert, to, w->out, w->recast + (size_t)at * out, n);
+        lost += count_lost(e, w, to, w->recast + (size_t)at * out, n);
     }
-    return w->recast;
+    return lost ? merge__fail_narrow(to, err), NULL : w->recast;
 }
 
 const void *merge__rescale(const struct merge_engine *e, struct merge_worker *w, const void *data,
-                           int64_t count, enum ig_dtype dtype, float scale)
+                           int64_t count, enum ig_dtype dtype, float scale, struct ig_err *err)
 {
     size_t size = ig_dtype_bytes(dtype);
+    int64_t lost = 0;
     const float *row = w->out;
     for (int64_t at = 0; at < count; at += IG_ROWS_BLOCK) {
         int64_t n = count - at < IG_ROWS_BLOCK ? count - at : IG_ROWS_BLOCK;
@@ -273,8 +300,9 @@ const void *merge__rescale(const struct merge_engine *e, struct merge_worker *w,
             w->out[i] = 0;
         e->rows.combine(&row, &scale, 1, padded(n), w->out);
         ig_convert_from_f32(&e->convert, dtype, w->out, w->scaled + (size_t)at * size, n);
+        lost += count_lost(e, w, dtype, w->scaled + (size_t)at * size, n);
     }
-    return w->scaled;
+    return lost ? merge__fail_narrow(dtype, err), NULL : w->scaled;
 }
 
 int64_t merge__count_nonfinite(const struct merge_engine *e, struct merge_worker *w,

@@ -222,15 +222,17 @@ void merge__worker_free(struct merge_worker *worker);
 void merge__reduce_cell(const struct merge_engine *e, struct merge_worker *w,
                         const struct merge_cell *cell, const void *state, int round, double *sums,
                         int count);
-/* The cell's output into w->cell. False when some value is not finite. */
+/* The cell's output into w->cell. False when some value is not finite, or not in its dtype. */
 bool merge__map_cell(const struct merge_engine *e, struct merge_worker *w,
                      const struct merge_cell *cell, const void *state);
-/* A cell's numbers in another dtype; valid until the next call. */
+/* A cell's numbers in another dtype; valid until the next call. NULL: they are too large for it. */
 const void *merge__recast(const struct merge_engine *e, struct merge_worker *w, const void *data,
-                          int64_t count, enum ig_dtype from, enum ig_dtype to);
-/* A cell's numbers times a factor, rounded again; valid until the next call. */
+                          int64_t count, enum ig_dtype from, enum ig_dtype to, struct ig_err *err);
+/* A cell's numbers times a factor, rounded again; valid until the next call. NULL as above. */
 const void *merge__rescale(const struct merge_engine *e, struct merge_worker *w, const void *data,
-                           int64_t count, enum ig_dtype dtype, float scale);
+                           int64_t count, enum ig_dtype dtype, float scale, struct ig_err *err);
+/* Always false: the values of a tensor are too large for its dtype. */
+bool merge__fail_narrow(enum ig_dtype dtype, struct ig_err *err);
 /* How many of an input's values in the cell are NaN or infinite. */
 int64_t merge__count_nonfinite(const struct merge_engine *e, struct merge_worker *w,
                                const struct merge_cell *cell, int input);

@@ -406,6 +406,8 @@ static void size_memory(struct ig_merge *m)
         int64_t tallies = merge__tallies_of(m, task);
         if (tallies > m->tallies) m->tallies = tallies;
     }
+    if (m->block_elems < IG_ROWS_BLOCK)
+        m->block_elems = IG_ROWS_BLOCK; /* changes of type take these */
     m->block_elems = (m->block_elems + 15) / 16 * 16;
     size_t cell = (size_t)(m->rows_max * m->cell_elems) * sizeof(double);
     m->thread_bytes = largest > cell ? largest : cell;

@@ -207,6 +207,59 @@ static void values_that_are_no_numbers(void **state)
     assert_true(w[0] == 1.5f && w[1] == 0);
     free(w);
     ig_store_close(out);
+    /* a factor of 1 is a copy, but not of what is asked to go */
+    out = merged("merge_method: passthrough\nmodels: [{model: {4}}]\n"
+                 "parameters: {nonfinite: zero}\n");
+    w = bytes_of(out, "w");
+    assert_true(w[0] == 1 && w[1] == 0);
+    free(w);
+    ig_store_close(out);
+}
+
+/* float16 ends at 65504: what is larger must not become an infinity unseen. */
+static void what_the_written_type_cannot_hold_is_refused(void **state)
+{
+    (void)state;
+    static const char *const recipes16[] = {
+        "merge_method: passthrough\nmodels: [{model: {4}}]\nout_dtype: float16\n",
+        "merge_method: linear\nmodels: [{model: {4}}, {model: {5}}]\nparameters: {weight: 1}\n"
+        "out_dtype: float16\n",
+        "merge_method: passthrough\nmodels: [{model: {5}}]\nparameters: {scale: 1000}\n"
+        "out_dtype: float16\n",
+    };
+    one_tensor_model("m4", 1, 1e6f);
+    one_tensor_model("m5", 2, 65504);
+    for (size_t i = 0; i < sizeof recipes16 / sizeof *recipes16; i++)
+        assert_fails(recipes16[i], IG_ERR_DATA, "too large for float16");
+    struct ig_store *out =
+        merged("merge_method: passthrough\nmodels: [{model: {5}}]\nout_dtype: float16\n");
+    uint16_t *w = bytes_of(out, "w");
+    assert_int_equal(w[1], 0x7BFF);
+    free(w);
+    ig_store_close(out);
+}
+
+/* With force too: an output would take the place of what it is made of. */
+static void an_output_replaces_no_input(void **state)
+{
+    (void)state;
+    struct ig_err err = {0};
+    struct merge_setup setup = {.out = "m1", .force = true};
+    assert_false(try_merge("merge_method: passthrough\nmodels: [{model: {1}}]\n", &setup, &err));
+    assert_int_equal(err.code, IG_ERR_USAGE);
+    assert_non_null(strstr(err.text, "m1' is an input or holds one"));
+    one_tensor_model("m6", 1, 2);
+    write_model("m6/inner", (const struct test_tensor[]){{"w", IG_F32, 1, {2}, small[0]}}, 1, "{}");
+    setup.out = "m6";
+    check_ok(try_merge("merge_method: passthrough\nmodels: [{model: {1}}]\n", &setup, &err), &err);
+    one_tensor_model("m6", 1, 2);
+    write_model("m6/inner", (const struct test_tensor[]){{"w", IG_F32, 1, {2}, small[0]}}, 1, "{}");
+    assert_false(
+        try_merge("merge_method: passthrough\nmodels: [{model: {6}/inner}]\n", &setup, &err));
+    assert_non_null(strstr(err.text, "m6' is an input or holds one"));
+    setup.out = "m6/next";
+    check_ok(try_merge("merge_method: passthrough\nmodels: [{model: {6}/inner}]\n", &setup, &err),
+             &err);
 }
 
 /* Finite in, finite out; zeros give zeros; models that are one give that one. */
@@ -281,6 +334,8 @@ int main(void)
         cmocka_unit_test(killed_runs_go_on),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(values_that_are_no_numbers),
+        cmocka_unit_test(what_the_written_type_cannot_hold_is_refused),
+        cmocka_unit_test(an_output_replaces_no_input),
         cmocka_unit_test(degenerate_inputs_are_defined),
         cmocka_unit_test(a_stopped_run_leaves_no_model),
         cmocka_unit_test(vision_language_names_meet_text_names),
