@@ -17,7 +17,7 @@ struct args {
     struct ig_opt_list models;
     const char *tasks, *data, *output;
     int style, rope;
-    bool chat, plain, exact;
+    bool chat, plain, exact, int8;
     const char *perplexity, *reference, *until;
     int64_t limit, shots, threads, context;
 };
@@ -41,6 +41,8 @@ static const struct ig_opt options[] = {
     IG_OPT_CHOICE(struct args, style, "style", 0, styles, "lm-eval", "whose token borders"),
     IG_OPT_FLAG(struct args, exact, "exact", 0,
                 "f32 arithmetic throughout, as the harness with dtype=float32; slower"),
+    IG_OPT_FLAG(struct args, int8, "int8", 0,
+                "quantised models: 8-bit activations, as llama.cpp has them; faster and coarser"),
     IG_OPT_CHOICE(struct args, rope, "rope", 0, ropes, "as-config",
                   "as-mlx-lm: without the scaling that it ignores"),
     IG_OPT_INT(struct args, threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core"),
@@ -187,6 +189,14 @@ static bool asks_in_chat(const struct args *args, const char *path)
     return styles[args->style] == styles[1] && ig_template_exists(path);
 }
 
+static struct ig_model_options model_options(const struct args *args)
+{
+    return (struct ig_model_options){.threads = (int)args->threads,
+                                     .exact = args->exact,
+                                     .int8_scores = args->int8,
+                                     .rope_as_mlx = args->rope == 1};
+}
+
 static bool open_model(const struct args *args, const char *path, struct scored *s,
                        struct ig_err *err)
 {
@@ -195,8 +205,7 @@ static bool open_model(const struct args *args, const char *path, struct scored 
                           "'%s' has no chat template: leave out --chat-template, or add a "
                           "chat_template.jinja to the folder",
                           path);
-    const struct ig_model_options how = {
-        .threads = (int)args->threads, .exact = args->exact, .rope_as_mlx = args->rope == 1};
+    const struct ig_model_options how = model_options(args);
     return (!asks_in_chat(args, path) || ig_template_open(path, false, &s->chat, err)) &&
            ig_model_open_as(path, &how, &s->model, err) &&
            ig_tokenizer_open(path, &s->tokenizer, err) &&
@@ -274,9 +283,7 @@ static bool run_text(const struct args *args, const struct ig_watch *watch, stru
                                     .reference = args->reference,
                                     .context = args->context,
                                     .windows = args->limit,
-                                    .how = {.threads = (int)args->threads,
-                                            .exact = args->exact,
-                                            .rope_as_mlx = args->rope == 1},
+                                    .how = model_options(args),
                                     .json = args->common.json};
     return eval_text_run(&asked, watch, err);
 }
@@ -286,6 +293,8 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     const struct args *args = arguments;
     if (args->chat && args->plain)
         return ig_err_set(err, IG_ERR_USAGE, "--chat-template and --no-chat-template: only one");
+    if (args->exact && args->int8)
+        return ig_err_set(err, IG_ERR_USAGE, "--exact and --int8: only one");
     if (args->reference && !args->perplexity)
         return ig_err_set(err, IG_ERR_USAGE, "--kl-to needs --perplexity TEXT");
     if (args->perplexity && (args->output || args->until || args->data || args->chat))

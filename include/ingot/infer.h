@@ -27,6 +27,7 @@ IG_MUST_CHECK bool ig_model_open(const char *path, int threads, struct ig_model 
 struct ig_model_options {
     int threads;
     bool exact;       /* f32 arithmetic throughout, see Numbers above */
+    bool int8_scores; /* scores of packed weights in int8 too: faster, and ten times the rounding */
     bool rope_as_mlx; /* scale RoPE as mlx-lm does, which ignores rope_scaling in some families;
                          else as config.json says and transformers does */
 };

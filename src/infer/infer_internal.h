@@ -73,6 +73,7 @@ struct ig_model {
     struct ig_model_shape shape;
     enum ig_isa isa;
     bool exact;                       /* f32 arithmetic throughout */
+    bool int8_scores;                 /* int8 where bf16 would be closer */
     bool outgrows;                    /* memory: experts are read from the disk again and again */
     char arithmetic[128];             /* in words */
     int64_t narrow_cols, narrow_rows; /* what narrow arithmetic is for: INFER_NARROW_.. */
@@ -234,7 +235,7 @@ void infer__linear(struct ig_session *s, const struct infer_product *products, i
 void infer__matvecs(struct ig_session *s, const struct infer_product *products,
                     const float *const *x, int count);
 /* How a matrix is multiplied: NONE in f32. Scores take bf16 where they can, which is closer to
- * exact; text takes int8, which is faster. */
+ * exact, unless the model was opened otherwise; text takes int8, which is faster. */
 enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matrix *w, bool score);
 /* Log-probabilities of up to rows_max targets, without storing a row of logits. */
 struct infer_target {

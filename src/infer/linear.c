@@ -111,7 +111,7 @@ enum ig_narrow infer__narrow(const struct ig_model *model, const struct ig_matri
         return IG_NARROW_NONE;
     bool pairs = model->narrow.bf16 && ig_narrow_can(w, IG_NARROW_BF16);
     bool bytes = model->narrow.int8 && ig_narrow_can(w, IG_NARROW_INT8);
-    if (pairs && (score || !bytes)) return IG_NARROW_BF16;
+    if (pairs && ((score && !model->int8_scores) || !bytes)) return IG_NARROW_BF16;
     return bytes ? IG_NARROW_INT8 : IG_NARROW_NONE;
 }
 

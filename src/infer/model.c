@@ -183,6 +183,7 @@ static bool open_parts(struct ig_model *model, const char *path,
     if (options->rope_as_mlx) rope_as_mlx(arch, &model->shape);
     if (!make_ropes(model, err) || !load_eos(model, err)) return false;
     model->exact = options->exact;
+    model->int8_scores = options->int8_scores;
     model->narrow_cols = INFER_NARROW_COLS;
     model->narrow_rows = INFER_NARROW_ROWS;
     describe_arithmetic(model);

@@ -100,12 +100,11 @@ static int32_t tokens[TOKENS + 1];
 
 /* Log-probabilities of a random text: in one piece, or as 3 + 40 + the rest, with another tree
  * before it. */
-static void score(const char *dir, int threads, bool exact, bool cut, double *out)
+static void score(const char *dir, struct ig_model_options how, bool cut, double *out)
 {
     struct ig_err err = {0};
     struct ig_model *model;
     struct ig_session *session;
-    struct ig_model_options how = {.threads = threads, .exact = exact};
     check_ok(ig_model_open_as(dir, &how, &model, &err), &err);
     check_ok(ig_session_new(model, 0, &session, &err), &err);
     const struct ig_span whole[] = {{tokens, TOKENS, -1}};
@@ -131,18 +130,34 @@ static void score(const char *dir, int threads, bool exact, bool cut, double *ou
     ig_model_close(model);
 }
 
+/* Scores of one arithmetic, whatever the threads and the cut. */
+static void score_twice(const char *dir, struct ig_model_options how, double *out)
+{
+    double again[TOKENS];
+    how.threads = 1;
+    score(dir, how, false, out);
+    how.threads = 3;
+    score(dir, how, true, again);
+    assert_memory_equal(out, again, sizeof again);
+}
+
+static double largest_difference(const double *a, const double *b)
+{
+    double most = 0;
+    for (int i = 0; i < TOKENS; i++)
+        most = fmax(most, fabs(a[i] - b[i]));
+    return most;
+}
+
 static void compare(const char *dir, double slack)
 {
-    double fast[TOKENS], again[TOKENS], exact[TOKENS], most = 0;
-    score(dir, 1, false, false, fast);
-    score(dir, 3, false, true, again);
-    assert_memory_equal(fast, again, sizeof fast);
-    score(dir, 2, true, false, exact);
-    score(dir, 1, true, true, again);
-    assert_memory_equal(exact, again, sizeof exact);
-    for (int i = 0; i < TOKENS; i++)
-        most = fmax(most, fabs(fast[i] - exact[i]));
+    double fast[TOKENS], bytes[TOKENS], exact[TOKENS];
+    score_twice(dir, (struct ig_model_options){0}, fast);
+    score_twice(dir, (struct ig_model_options){.int8_scores = true}, bytes);
+    score_twice(dir, (struct ig_model_options){.exact = true}, exact);
+    double most = largest_difference(fast, exact), more = largest_difference(bytes, exact);
     if (!(most <= slack)) fail_msg("%s: a log-probability is %.3g off", dir, most);
+    if (!(more <= slack)) fail_msg("%s: a log-probability in int8 is %.3g off", dir, more);
 }
 
 /* Under IG_KERNELS=ref nothing is fast, and the model takes half a minute. */
