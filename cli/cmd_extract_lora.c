@@ -11,7 +11,8 @@ struct args {
     int64_t rank, threads, memory;
     double alpha, epsilon;
     int dtype;
-    bool distribute, embed, skip, report, dry_run, force;
+    bool distribute, embed, skip, report, dry_run, check, resume, force;
+    struct ig_opt_texts include_regex, exclude_regex;
 };
 
 static const struct ig_opt options[] = {
@@ -22,9 +23,12 @@ static const struct ig_opt options[] = {
                "rank of the factors, at most"),
     IG_OPT_REAL(struct args, alpha, "alpha", 0, "A", "0", 0, 1e6,
                 "lora_alpha, with factors to match; 0: the rank"),
-    IG_OPT_TEXT(struct args, include, "include", 'i', "P[,P..]", NULL,
-                "only modules whose name has P in it, or matches it where P has * or ?"),
-    IG_OPT_TEXT(struct args, exclude, "exclude", 'e', "P[,P..]", NULL, "none of these modules"),
+    IG_OPT_TEXTS(struct args, include_regex, "include-regex", 'i', "REGEX",
+                 "only modules with a match of it in their names; may be given several times"),
+    IG_OPT_TEXTS(struct args, exclude_regex, "exclude-regex", 'e', "REGEX", "none of these"),
+    IG_OPT_TEXT(struct args, include, "include", 0, "P[,P..]", NULL,
+                "the same by parts of names, or by globs where P has * or ?"),
+    IG_OPT_TEXT(struct args, exclude, "exclude", 0, "P[,P..]", NULL, "none of these modules"),
     IG_OPT_TEXT(struct args, save, "save-module", 0, "NAME[,NAME..]", NULL,
                 "save these modules whole, by their last names"),
     IG_OPT_FLAG(struct args, embed, "embed-lora", 0,
@@ -38,6 +42,9 @@ static const struct ig_opt options[] = {
     IG_OPT_CHOICE(struct args, dtype, "dtype", 0, dtypes, "keep", "of the factors"),
     IG_OPT_FLAG(struct args, report, "report", 0, "print what each module keeps, and of what"),
     IG_OPT_FLAG(struct args, dry_run, "dry-run", 'n', "do all but write"),
+    IG_OPT_FLAG(struct args, check, "check", 0,
+                "print what is taken for what, and how large it is at most; read no weights"),
+    IG_OPT_FLAG(struct args, resume, "resume", 0, "go on where an interrupted run stopped"),
     IG_OPT_FLAG(struct args, force, "force", 'f', "replace OUT if it exists"),
     IG_OPT_INT(struct args, threads, "threads", 'j', "N", "0", 0, 1024, "0: one for each core"),
     IG_OPT_SIZE(struct args, memory, "memory", 0, "SIZE", "0", "working set; 0: 2G"),
@@ -62,6 +69,27 @@ static void print_report(const struct ig_adapter_row *rows, int64_t count)
                                                  : "left",
                    "", r->relative, "", "", "", IG_SLICE_ARG(r->module));
     }
+}
+
+static void print_plan(const struct args *args, const struct ig_adapter *adapter)
+{
+    char bytes[32];
+    int64_t count, kinds[4] = {0};
+    const struct ig_adapter_row *rows = ig_adapter_rows(adapter, &count);
+    printf("%8s %14s  %s\n", "rank", "shape", "module");
+    for (int64_t i = 0; i < count; i++) {
+        const struct ig_adapter_row *r = rows + i;
+        char shape[48], rank[24];
+        snprintf(shape, sizeof shape, "%lldx%lld", (long long)r->rows, (long long)r->cols);
+        snprintf(rank, sizeof rank, "%lld", (long long)r->rank);
+        kinds[r->kind]++;
+        printf("%8s %14s  " IG_SLICE_FMT "\n", r->kind == IG_ADAPTER_LORA ? rank : "whole", shape,
+               IG_SLICE_ARG(r->module));
+    }
+    printf("%lld modules of rank up to %lld, %lld tensors whole: at most %s; nothing is read or "
+           "written\n",
+           (long long)kinds[IG_ADAPTER_LORA], (long long)args->rank,
+           (long long)kinds[IG_ADAPTER_SAVED], cli_bytes(ig_adapter_bytes(adapter), bytes));
 }
 
 static void print_summary(const struct args *args, const struct ig_adapter *adapter)
@@ -90,29 +118,36 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     const struct args *args = arguments;
     struct ig_adapter *adapter;
     struct ig_buf text = {0};
-    const struct ig_adapter_job job = {.tuned = args->tuned,
-                                       .base = args->base,
-                                       .out = args->out,
-                                       .rank = args->rank,
-                                       .alpha = args->alpha,
-                                       .epsilon = args->epsilon,
-                                       .include = args->include,
-                                       .exclude = args->exclude,
-                                       .save = args->save,
-                                       .together = !args->distribute,
-                                       .embed = args->embed,
-                                       .skip = args->skip,
-                                       .has_dtype = args->dtype != 0,
-                                       .dtype = dtype_of[args->dtype],
-                                       .threads = (int)args->threads,
-                                       .memory_bytes = args->memory,
-                                       .force = args->force,
-                                       .dry_run = args->dry_run};
+    const struct ig_adapter_job job = {
+        .tuned = args->tuned,
+        .base = args->base,
+        .out = args->out,
+        .rank = args->rank,
+        .alpha = args->alpha,
+        .epsilon = args->epsilon,
+        .include = args->include,
+        .exclude = args->exclude,
+        .include_regex = {args->include_regex.items, args->include_regex.count},
+        .exclude_regex = {args->exclude_regex.items, args->exclude_regex.count},
+        .save = args->save,
+        .together = !args->distribute,
+        .embed = args->embed,
+        .skip = args->skip,
+        .has_dtype = args->dtype != 0,
+        .dtype = dtype_of[args->dtype],
+        .threads = (int)args->threads,
+        .memory_bytes = args->memory,
+        .resume = args->resume,
+        .force = args->force,
+        .plan_only = args->check,
+        .dry_run = args->dry_run};
     if (!args->base) return ig_err_set(err, IG_ERR_USAGE, "--base says what it was made of");
     if (!ig_adapter_extract(&job, watch, &adapter, err)) return false;
     bool ok = true;
     if (args->common.json)
         ok = ig_adapter_describe(adapter, &text, err) && cli_print_json(&text, err);
+    else if (args->check)
+        print_plan(args, adapter);
     else
         print_summary(args, adapter);
     ig_buf_release(&text);

@@ -12,7 +12,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Public headers whose name is not their room's.
 ROOM_OF_HEADER = {"err": "base", "slice": "base", "buf": "base", "watch": "base", "json": "text", "opt": "text",
-                  "compare": "eval", "reply": "chat", "sketch": "merge", "adapter": "merge"}
+                  "compare": "eval", "reply": "chat", "sketch": "merge", "adapter": "merge",
+                  "pattern": "token"}
 FOREIGN = {"yaml.h": "text", "yajl/": "text", "mpi.h": "dist", "xxhash.h": "base", "utf8proc.h": "text", "immintrin.h": "tensor",
            "zstd.h": "table", "snappy": "table", "zlib.h": "table",
            "microhttpd.h": "serve",

@@ -4,11 +4,16 @@
  *
  * Use:     ig_adapter_extract -> ig_adapter_rows, ig_adapter_describe -> ig_adapter_close.
  * Writes:  adapter_model.safetensors, adapter_config.json, README.md, ingot.json; OUT gets its name
- *          when it is whole.
+ *          when it is whole. Until then the factors are in OUT.factors, which a resumed run reads.
  * Memory:  for each thread one matrix, 4 bytes an element, and 8 k^2 bytes, k its smaller side.
  * Numbers: the same bytes whatever the threads and the instruction set. */
 #pragma once
 #include "ingot/store.h"
+
+struct ig_adapter_texts {
+    const char *const *items;
+    size_t count;
+};
 
 struct ig_adapter_job {
     const char *tuned, *base; /* folders, or names on the Hub; quantised, float8, MODEL+LORA too */
@@ -17,16 +22,19 @@ struct ig_adapter_job {
     double alpha;                  /* lora_alpha; 0: the rank. The factors are scaled to match */
     double epsilon;                /* singular values up to it are left out; 0: none */
     const char *include, *exclude; /* patterns of modules, with commas between; or NULL */
-    const char *save;              /* modules to save whole, by their last name; or NULL */
-    bool together;                 /* all of the singular values in A, none in B */
-    bool embed;                    /* embeddings and head as LoRA too, not whole */
-    bool skip;                     /* leave out what is no matrix; else it is saved whole */
+    struct ig_adapter_texts include_regex, exclude_regex; /* see pattern.h; beside those */
+    const char *save; /* modules to save whole, by their last name; or NULL */
+    bool together;    /* all of the singular values in A, none in B */
+    bool embed;       /* embeddings and head as LoRA too, not whole */
+    bool skip;        /* leave out what is no matrix; else it is saved whole */
     bool has_dtype;
     enum ig_dtype dtype;  /* of the factors; else the weights' */
     int threads;          /* 0: one for each core */
     int64_t memory_bytes; /* 0: 2 GiB; fewer threads work at once when matrices need more */
+    bool resume;          /* go on with what an interrupted run left */
     bool force;
-    bool dry_run; /* everything but the writing */
+    bool dry_run;   /* everything but the writing */
+    bool plan_only; /* not even the comparing: rows say what is taken for what, not how it is */
 };
 
 enum ig_adapter_kind {

@@ -21,6 +21,7 @@ enum ig_opt_kind {
     IG_OPT_KIND_ARGS,   /* struct ig_opt_list: positional, min or more, last */
     IG_OPT_KIND_FLAG,   /* bool: --name, and --no-name */
     IG_OPT_KIND_TEXT,   /* const char * */
+    IG_OPT_KIND_TEXTS,  /* struct ig_opt_texts: may be given several times */
     IG_OPT_KIND_INT,    /* int64_t */
     IG_OPT_KIND_REAL,   /* double */
     IG_OPT_KIND_SIZE,   /* int64_t bytes: 512M, 2G, 1Ki; K, M, G are 1024-based */
@@ -29,6 +30,12 @@ enum ig_opt_kind {
 
 struct ig_opt_list { /* points into argv */
     const char *const *items;
+    size_t count;
+};
+
+#define IG_OPT_TEXTS_MAX 16
+struct ig_opt_texts {
+    const char *items[IG_OPT_TEXTS_MAX];
     size_t count;
 };
 
@@ -51,6 +58,7 @@ struct ig_opt {
 #define IG_OPT_FLAG(T, f, name, c, help) {IG_OPT_KIND_FLAG, name, c, offsetof(T, f), NULL, help, NULL, 0, 0, NULL}
 #define IG_OPT_FLAG_ON(T, f, name, c, help) {IG_OPT_KIND_FLAG, name, c, offsetof(T, f), NULL, help, "true", 0, 0, NULL}
 #define IG_OPT_TEXT(T, f, name, c, meta, preset, help) {IG_OPT_KIND_TEXT, name, c, offsetof(T, f), meta, help, preset, 0, 0, NULL}
+#define IG_OPT_TEXTS(T, f, name, c, meta, help) {IG_OPT_KIND_TEXTS, name, c, offsetof(T, f), meta, help, NULL, 0, 0, NULL}
 #define IG_OPT_INT(T, f, name, c, meta, preset, lo, hi, help) {IG_OPT_KIND_INT, name, c, offsetof(T, f), meta, help, preset, lo, hi, NULL}
 #define IG_OPT_REAL(T, f, name, c, meta, preset, lo, hi, help) {IG_OPT_KIND_REAL, name, c, offsetof(T, f), meta, help, preset, lo, hi, NULL}
 #define IG_OPT_SIZE(T, f, name, c, meta, preset, help) {IG_OPT_KIND_SIZE, name, c, offsetof(T, f), meta, help, preset, 0, 0, NULL}

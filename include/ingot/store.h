@@ -142,6 +142,11 @@ IG_MUST_CHECK bool ig_writer_finish(struct ig_writer *writer, struct ig_err *err
  * left. Does nothing for a single one. */
 IG_MUST_CHECK bool ig_writers_forget(struct ig_writer *const *writers, int count,
                                      struct ig_err *err);
+/* Takes an output back that is whole and whose journal was kept: both go. A kill on the way leaves
+ * what a resumed run goes on with, or nothing of it. */
+IG_MUST_CHECK bool ig_writer_discard(struct ig_writer *writer, struct ig_err *err);
+/* Whether a run that makes OUT was interrupted, before it was whole or before it could say so. */
+bool ig_writer_left(const char *out);
 /* What only rank 0 does: add, carry, and finish do nothing on the others. */
 bool ig_writer_is_first(const struct ig_writer *writer);
 /* Without finish: leaves OUT.partial and its journal for --resume. Accepts NULL. */

@@ -232,6 +232,27 @@ bool ig_writer_finish(struct ig_writer *w, struct ig_err *err)
     return ig_dist_meet(w->plan.dist, w->rank > 0 || finish(w, err), err);
 }
 
+bool ig_writer_discard(struct ig_writer *w, struct ig_err *err)
+{
+    if (rename(w->out, w->partial) != 0)
+        return ig_err_errno(err, errno, "cannot rename '%s' to '%s'", w->out, w->partial);
+    return ig_dir_remove(w->partial, err) && store__journal_forget(&w->journal, err);
+}
+
+bool ig_writer_left(const char *out)
+{
+    struct ig_err ignored;
+    struct store_journal journal;
+    char partial[IG_PATH_MAX];
+    size_t len = strlen(out);
+    while (len > 1 && out[len - 1] == '/')
+        len--;
+    if (len + sizeof ".partial" > sizeof partial) return false;
+    snprintf(partial, sizeof partial, "%.*s.partial", (int)len, out);
+    return ig_path_exists(partial) ||
+           (store__journal_name(&journal, partial, 0, &ignored) && ig_path_exists(journal.aside));
+}
+
 /* ---- several outputs ---- */
 
 /* Beside the outputs, while their journals are removed one by one: the digests of their plans. */

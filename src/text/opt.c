@@ -132,6 +132,16 @@ static bool set_flag(const struct ig_opt *o, struct ig_slice text, void *field, 
     return true;
 }
 
+static bool add_text(const struct ig_opt *o, struct ig_slice text, void *field, struct ig_err *err)
+{
+    struct ig_opt_texts *texts = field;
+    if (texts->count == IG_OPT_TEXTS_MAX)
+        return ig_err_set(err, IG_ERR_USAGE, "%s: given more than %d times", o->name,
+                          IG_OPT_TEXTS_MAX);
+    texts->items[texts->count++] = text.ptr;
+    return true;
+}
+
 bool ig_opt_set(const struct ig_opt *option, struct ig_slice text, void *fields, struct ig_err *err)
 {
     void *field = field_of(option, fields);
@@ -141,6 +151,7 @@ bool ig_opt_set(const struct ig_opt *option, struct ig_slice text, void *fields,
     case IG_OPT_KIND_REAL: return set_real(option, text, field, err);
     case IG_OPT_KIND_SIZE: return set_size(option, text, field, err);
     case IG_OPT_KIND_CHOICE: return set_choice(option, text, field, err);
+    case IG_OPT_KIND_TEXTS: return add_text(option, text, field, err);
     case IG_OPT_KIND_TEXT:
     case IG_OPT_KIND_ARG: *(const char **)field = text.ptr; return true;
     case IG_OPT_KIND_ARGS:

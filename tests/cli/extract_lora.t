@@ -37,7 +37,7 @@ One may look first, at a part, and choose the rank by what it keeps.
   {"output":"none","rank":8,"alpha":8.0,"kept":0.41,"output_bytes":0,"modules":[{"module":"model.layers.0.mlp.up_proj","kind":"lora","relative":0.15,"shape":[384,128],"rank":8,"kept":0.41,"effective_rank":91.11,"rank_90":45,"rank_99":93,"sigma_first":1.06,"sigma_last":0.63}]}
   $ test ! -e none
   $ ingot extract-lora $m/anvil none --base $m/base -r 8 --include 'q_(proj)' -q
-  ingot extract-lora: --include takes globs (*, ?) or parts of names, with commas between; 'q_(proj)' is a regular expression
+  ingot extract-lora: --include takes globs (*, ?) or parts of names, with commas between; 'q_(proj)' is a regular expression: see --include-regex and --exclude-regex
   'ingot extract-lora --help' tells more
   [2]
   $ ingot extract-lora $m/anvil a16 --base $m/base -q
@@ -56,6 +56,43 @@ One may look first, at a part, and choose the rank by what it keeps.
   [1]
   $ ls -d b*
   back
+
+Regular expressions, as mergekit's; what is chosen can be seen before anything is read.
+
+  $ ingot extract-lora $m/anvil none --base $m/base -r 8 -i '\.[02]\.mlp\.(up|gate)' -i 'layers\.3\..*norm$' -e '2.*gate_proj' --check -q
+      rank          shape  module
+         8        384x128  model.layers.0.mlp.gate_proj
+         8        384x128  model.layers.0.mlp.up_proj
+         8        384x128  model.layers.2.mlp.up_proj
+     whole          128x1  model.layers.3.input_layernorm
+     whole          128x1  model.layers.3.post_attention_layernorm
+     whole           32x1  model.layers.3.self_attn.k_norm
+     whole           32x1  model.layers.3.self_attn.q_norm
+  3 modules of rank up to 8, 4 tensors whole: at most 25.2 kB; nothing is read or written
+  $ ingot extract-lora $m/anvil none --base $m/base -r 8 -i '[02]\.mlp\.up' --check --json -q | sed 's/"seconds".*"modules"/"modules"/'
+  {"output":"none","rank":8,"alpha":8.0,"output_bytes_max":16384,"modules":[{"module":"model.layers.0.mlp.up_proj","kind":"lora","shape":[384,128],"rank":8},{"module":"model.layers.2.mlp.up_proj","kind":"lora","shape":[384,128],"rank":8}]}
+  $ ingot extract-lora $m/anvil none --base $m/base -i '*.mlp' -q
+  ingot extract-lora: --include-regex '*.mlp': regex, byte 0: nothing to repeat
+  'ingot extract-lora --help' tells more
+  [2]
+  $ ingot extract-lora $m/anvil none --base $m/base -i 'nothing' -q
+  ingot extract-lora: no module is left of 'fx/models/anvil': see --include, --exclude and the like
+  'ingot extract-lora --help' tells more
+  [2]
+  $ ingot extract-lora $m/anvil none --base $m/base --save-module q_prj -q
+  ingot extract-lora: --save-module: no module's last name is 'q_prj'
+  'ingot extract-lora --help' tells more
+  [2]
+
+A run that was killed goes on, with the same bytes.
+
+  $ for i in 1 2 3 4 5 6 7 8; do
+  >   rm -rf out out.*
+  >   ingot extract-lora $m/anvil out --base $m/base --rank 16 -q -j 1 > log 2>&1 & pid=$!
+  >   sleep 0.0$(( i * 3 )); kill -9 $pid 2> log; wait $pid 2> log
+  >   ingot extract-lora $m/anvil out --base $m/base --rank 16 -q --resume > log 2>&1 || grep -v 'exists\|tells more' log
+  >   cmp a16/adapter_model.safetensors out/adapter_model.safetensors; cmp a16/adapter_config.json out/adapter_config.json; ls -d out.*
+  > done 2> err | sort | uniq
 
 What was made by a LoRA shows its rank, and is got back; quantised models are what they are when dequantised.
 

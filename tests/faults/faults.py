@@ -32,6 +32,7 @@ COMMANDS = {  # what they read in, what they write to
     "quantize": (["quantize", "in/anvil", "out", "-r", "qx86-hi"], ["in/anvil"]),
     "dequantize": (["dequantize", "in/packed", "out"], ["in/packed"]),
     "expand": (["expand", "in/anvil", "out", "--copies", "3"], ["in/anvil"]),
+    "lora": (["extract-lora", "in/anvil", "out", "--base", "in/ballad", "--rank", "4", "-i", "layers.[01].mlp"], ["in/anvil", "in/ballad"]),
 }
 
 

@@ -160,6 +160,15 @@ static void as_mergekit_does(void **state)
         (struct ig_adapter_job){
             .rank = 3, .include = "self_attn", .exclude = "k_proj", .skip = true, .save = "v_proj"},
         2e-6);
+    static const char *const in[] = {"self_attn"}, *const out[] = {"embed_tokens", "lm_head",
+                                                                   "k_proj"};
+    check_case("qwen3", "some",
+               (struct ig_adapter_job){.rank = 3,
+                                       .include_regex = {in, 1},
+                                       .exclude_regex = {out, 3},
+                                       .skip = true,
+                                       .save = "v_proj"},
+               2e-6);
     check_case("llama", "plain", (struct ig_adapter_job){.rank = 4}, 2e-6);
     check_case("llama", "embed", (struct ig_adapter_job){.rank = 5, .embed = true, .skip = true},
                2e-6);

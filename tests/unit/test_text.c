@@ -258,6 +258,7 @@ static void glob_matches(void **state)
 struct args {
     const char *model;
     struct ig_opt_list rest;
+    struct ig_opt_texts skip;
     bool force, color;
     int64_t jobs, memory;
     double temp;
@@ -267,6 +268,7 @@ static const char *const modes[] = {"affine", "mxfp4", NULL};
 static const struct ig_opt options[] = {
     IG_OPT_ARG(struct args, model, "MODEL", "a model"),
     IG_OPT_ARGS(struct args, rest, "RESULT", "results"),
+    IG_OPT_TEXTS(struct args, skip, "skip", 's', "REGEX", "not these"),
     IG_OPT_FLAG(struct args, force, "force", 'f', "replace"),
     IG_OPT_FLAG_ON(struct args, color, "color", 0, "no colours"),
     IG_OPT_INT(struct args, jobs, "jobs", 'j', "N", "0", 0, 64, "threads"),
@@ -280,9 +282,12 @@ static void options_parse(void **state)
 {
     (void)state;
     struct args args = {0};
-    const char *const argv[] = {"m",      "-fj3",  "--memory=2G", "--no-color",
-                                "--mode", "mxfp4", "a",           "b"};
-    check_ok(ig_opt_parse(options, 8, argv, &args, &err), &err);
+    const char *const argv[] = {"m", "-fj3", "--memory=2G", "--no-color", "--mode",  "mxfp4",
+                                "a", "b",    "-s",          "x,y",        "--skip=z"};
+    check_ok(ig_opt_parse(options, 11, argv, &args, &err), &err);
+    assert_int_equal(args.skip.count, 2);
+    assert_string_equal(args.skip.items[0], "x,y");
+    assert_string_equal(args.skip.items[1], "z");
     assert_string_equal(args.model, "m");
     assert_int_equal(args.rest.count, 2);
     assert_string_equal(args.rest.items[1], "b");

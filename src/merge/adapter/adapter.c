@@ -5,11 +5,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #define RANK 128 /* mergekit's */
 
@@ -22,21 +19,6 @@ bool adapter__advance(struct ig_adapter *a, int64_t items, int64_t bytes, struct
     if (a->watch && a->watch->progress) go = a->watch->progress(a->watch->user, &a->progress);
     pthread_mutex_unlock(&a->lock);
     return go || ig_err_set(err, IG_ERR_CANCELLED, "stopped");
-}
-
-/* ---- the scratch file ---- */
-
-static bool open_scratch(struct ig_adapter *a, struct ig_err *err)
-{
-    struct ig_buf *path = &a->scratch_path;
-    ig_buf_text(path, a->job.out);
-    while (path->len > 1 && path->data[path->len - 1] == '/')
-        path->data[--path->len] = '\0';
-    ig_buf_text(path, ".factors-XXXXXX");
-    if (!ig_buf_ok(path, err)) return false;
-    a->scratch = mkstemp(path->data);
-    if (a->scratch >= 0 && unlink(path->data) == 0) return true;
-    return ig_err_set(err, IG_ERR_IO, "cannot make '%s': %s", path->data, strerror(errno));
 }
 
 /* ---- what there is to tell ---- */
@@ -95,7 +77,7 @@ void adapter__put_rows(const struct ig_adapter *a, struct ig_json_writer *w)
         ig_json_key(w, "module");
         ig_json_put_text(w, r->module);
         ig_json_add_text(w, "kind", kind_name(r->kind));
-        ig_json_add_real(w, "relative", r->relative);
+        if (!a->job.plan_only) ig_json_add_real(w, "relative", r->relative);
         if (r->kind == IG_ADAPTER_LORA) {
             ig_json_key(w, "shape");
             ig_json_open(w, '[');
@@ -103,6 +85,8 @@ void adapter__put_rows(const struct ig_adapter *a, struct ig_json_writer *w)
             ig_json_put_int(w, r->cols);
             ig_json_close(w, ']');
             ig_json_add_int(w, "rank", r->rank);
+        }
+        if (r->kind == IG_ADAPTER_LORA && !a->job.plan_only) {
             ig_json_add_real(w, "kept", r->kept);
             ig_json_add_real(w, "effective_rank", r->effective);
             ig_json_add_int(w, "rank_90", r->rank_90);
@@ -123,8 +107,8 @@ bool ig_adapter_describe(const struct ig_adapter *a, struct ig_buf *out, struct 
     ig_json_put_text(&w, ig_slice_of(a->job.out));
     ig_json_add_int(&w, "rank", a->rank);
     ig_json_add_real(&w, "alpha", (double)a->rank * a->scale);
-    ig_json_add_real(&w, "kept", ig_adapter_kept(a));
-    ig_json_add_int(&w, "output_bytes", (int64_t)a->bytes);
+    if (!a->job.plan_only) ig_json_add_real(&w, "kept", ig_adapter_kept(a));
+    ig_json_add_int(&w, a->job.plan_only ? "output_bytes_max" : "output_bytes", (int64_t)a->bytes);
     ig_json_add_real(&w, "seconds", a->seconds);
     ig_json_add_int(&w, "peak_bytes", (int64_t)ig_peak_bytes());
     ig_json_key(&w, "modules");
@@ -160,14 +144,18 @@ uint64_t ig_adapter_bytes(const struct ig_adapter *adapter)
 static bool extract(struct ig_adapter *a, struct ig_err *err)
 {
     double start = ig_clock_seconds();
-    if (!a->job.dry_run && !a->job.force && ig_path_exists(a->job.out))
+    a->job.dry_run = a->job.dry_run || a->job.plan_only;
+    if (!a->job.dry_run && !a->job.force && ig_path_exists(a->job.out) &&
+        !(a->job.resume && ig_writer_left(a->job.out)))
         return ig_err_set(err, IG_ERR_USAGE, "'%s' exists already; --force replaces it",
                           a->job.out);
     if (!adapter__plan(a, err)) return false;
     a->progress = (struct ig_progress){.phase = "extract", .items_total = a->count};
     for (int64_t i = 0; i < a->count; i++)
         a->progress.bytes_total += (int64_t)a->entries[i].tuned->bytes;
-    if (!a->job.dry_run && !open_scratch(a, err)) return false;
+    if (!a->job.dry_run && !adapter__scratch_open(a, err)) return false;
+    if (a->job.plan_only) adapter__expect(a);
+    if (a->job.plan_only) return make_rows(a, err);
     if (!adapter__factor(a, err) || !adapter__choose(a, err) || !make_rows(a, err) ||
         (!a->job.dry_run && !adapter__write(a, err)))
         return false;
@@ -182,7 +170,6 @@ bool ig_adapter_extract(const struct ig_adapter_job *job, const struct ig_watch 
     if (!a) return ig_err_nomem(err);
     a->job = *job;
     a->watch = watch;
-    a->scratch = -1;
     if (a->job.rank == 0) a->job.rank = RANK;
     a->scale = job->alpha > 0 ? job->alpha / (double)a->job.rank : 1;
     pthread_mutex_init(&a->lock, NULL);
@@ -197,10 +184,10 @@ bool ig_adapter_extract(const struct ig_adapter_job *job, const struct ig_watch 
 void ig_adapter_close(struct ig_adapter *a)
 {
     if (!a) return;
-    if (a->scratch >= 0) close(a->scratch);
+    adapter__scratch_close(a);
+    adapter__select_close(a);
     if (a->models) ig_merge_close(a->models);
     ig_recipe_free(a->recipe);
-    ig_buf_release(&a->scratch_path);
     ig_arena_release(&a->arena);
     pthread_mutex_destroy(&a->lock);
     free(a);

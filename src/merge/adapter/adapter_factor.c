@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * adapter_factor — D = W - base becomes B A, of the rank that is asked for: A = sqrt(S) V^T,
- * B = U sqrt(S). The factors of a matrix go to a scratch file, for a name of which all matrices are
- * as they were has no place in the adapter, and that is known at the end. */
+ * B = U sqrt(S). The factors of a matrix go to a scratch folder, for a name of which all matrices
+ * are as they were has no place in the adapter, and that is known at the end. */
 #include "merge/adapter/adapter_internal.h"
 
-#include "base/file.h"
 #include "base/size.h"
 #include "base/thread.h"
 #include "tensor/spectral/svd.h"
@@ -57,7 +56,9 @@ static bool compare(struct ig_adapter *a, struct adapter_entry *e, float *part, 
     e->energy = energy;
     e->changed = energy != 0; /* NaN too */
     return is_finite(energy) ||
-           ig_err_set(err, IG_ERR_DATA, "it holds numbers that are not finite");
+           ig_err_set(err, IG_ERR_DATA,
+                      "tensor '" IG_SLICE_FMT "': it holds numbers that are not finite",
+                      IG_SLICE_ARG(t->name));
 }
 
 /* ---- what a difference is like ---- */
@@ -100,9 +101,9 @@ static void shares(const struct ig_adapter *a, double sigma, double *of_a, doubl
 }
 
 struct slot {
-    const struct ig_adapter *a;
+    struct ig_adapter *a;
     const struct adapter_entry *e;
-    uint64_t at;
+    size_t at;
     float *numbers; /* PART of them, and the same stored */
     void *stored;
 };
@@ -111,8 +112,7 @@ static bool put(struct slot *s, int64_t count, struct ig_err *err)
 {
     size_t bytes = (size_t)count * ig_dtype_bytes(s->e->dtype);
     ig_convert_from_f32(&s->a->in[0]->convert, s->e->dtype, s->numbers, s->stored, count);
-    if (!ig_file_pwrite(s->a->scratch, s->a->scratch_path.data, s->at, s->stored, bytes, err))
-        return false;
+    if (!adapter__scratch_put(s->a, s->e, s->at, s->stored, bytes, err)) return false;
     s->at += bytes;
     return true;
 }
@@ -145,6 +145,12 @@ static bool put_factors(struct slot *s, const struct ig_svd *x, struct ig_err *e
         }
         if (!put(s, n * e->rank, err)) return false;
     }
+    memset(s->numbers, 0, PART * sizeof *s->numbers); /* what a smaller rank leaves of the room */
+    size_t size = ig_dtype_bytes(e->dtype);
+    while (s->at < e->bytes) {
+        int64_t n = (int64_t)((e->bytes - s->at) / size);
+        if (!put(s, n < PART ? n : PART, err)) return false;
+    }
     return true;
 }
 
@@ -157,8 +163,9 @@ static bool factor(struct factorer *f, struct adapter_entry *e, unsigned char *m
     float *part = (float *)(void *)(memory + f->difference_bytes + f->svd_bytes);
     int64_t rows = e->tuned->shape[0], cols = e->tuned->shape[1], small = rows < cols ? rows : cols;
     struct ig_svd x;
-    if (!compare(a, e, part, d, err) || !ig_svd_find(d, rows, cols, e->rank, work, &x, err))
-        return false;
+    if (!compare(a, e, part, d, err)) return false;
+    if (!ig_svd_find(d, rows, cols, e->rank, work, &x, err))
+        return ig_err_within(err, "tensor '" IG_SLICE_FMT "'", IG_SLICE_ARG(e->tuned->name));
     if (a->job.epsilon > 0) { /* PEFT has no rank 0 */
         int64_t above = 0;
         while (above < x.rank && x.sigma[above] > a->job.epsilon)
@@ -167,8 +174,8 @@ static bool factor(struct factorer *f, struct adapter_entry *e, unsigned char *m
         if (x.rank > above) x.rank = above;
     }
     describe(e, &x, small);
-    struct slot s = {a, e, e->slot, part, part + PART};
-    return a->scratch < 0 || put_factors(&s, &x, err);
+    struct slot s = {a, e, 0, part, part + PART};
+    return !a->scratch || put_factors(&s, &x, err);
 }
 
 static bool run_entry(void *user, int thread, int64_t index, struct ig_err *err)
@@ -177,6 +184,7 @@ static bool run_entry(void *user, int thread, int64_t index, struct ig_err *err)
     struct adapter_entry *e = &f->a->entries[f->jobs[index].entry];
     unsigned char *memory = f->memory[thread];
     bool same = e->base && e->base->rank == e->tuned->rank, ok = true;
+    if (e->known) return adapter__advance(f->a, 1, (int64_t)e->tuned->bytes, err);
     for (int i = 0; same && i < e->tuned->rank; i++)
         same = e->base->shape[i] == e->tuned->shape[i];
     if (e->part == ADAPTER_FACTORS)
@@ -186,7 +194,8 @@ static bool run_entry(void *user, int thread, int64_t index, struct ig_err *err)
                      err);
     else
         e->changed = true;
-    if (!ok) return ig_err_within(err, "tensor '" IG_SLICE_FMT "'", IG_SLICE_ARG(e->tuned->name));
+    if (!ok) return false;
+    if (f->a->scratch && !adapter__scratch_mark(f->a, e, err)) return false;
     return adapter__advance(f->a, 1, (int64_t)e->tuned->bytes, err);
 }
 
@@ -267,5 +276,5 @@ bool adapter__factor(struct ig_adapter *a, struct ig_err *err)
         free(f.memory[i]);
     free(f.memory);
     ig_pool_free(pool);
-    return ok;
+    return ok && (!a->scratch || adapter__scratch_turn(a, err));
 }

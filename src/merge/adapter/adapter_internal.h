@@ -28,7 +28,8 @@ struct adapter_entry {
     enum ig_dtype dtype;                  /* of factors */
     int64_t rank;
     double first, energy, kept_energy; /* |base|^2, |D|^2, |B A|^2 */
-    uint64_t slot;                     /* where its factors are in the scratch file */
+    size_t bytes;                      /* of both factors, at the rank of the plan */
+    bool known;                        /* an interrupted run has compared it */
     struct ig_adapter_row row;
 };
 
@@ -42,11 +43,11 @@ struct ig_adapter {
     int64_t count, room;
     struct ig_adapter_row *rows;
     int64_t row_count;
-    int64_t rank;               /* of the config: the largest */
-    double scale;               /* lora_alpha / rank */
-    int scratch;                /* factors as they come, or -1 */
-    struct ig_buf scratch_path; /* for messages; it is unlinked */
-    uint64_t scratch_bytes, bytes;
+    int64_t rank; /* of the config: the largest */
+    double scale; /* lora_alpha / rank */
+    struct adapter_select *select;
+    struct adapter_scratch *scratch; /* NULL: nothing is written */
+    uint64_t bytes;                  /* of the adapter; of a plan: at most */
     double seconds;
     const struct ig_watch *watch;
     struct ig_progress progress;
@@ -57,14 +58,50 @@ struct ig_adapter {
 IG_MUST_CHECK bool adapter__advance(struct ig_adapter *a, int64_t items, int64_t bytes,
                                     struct ig_err *err);
 
+/* ---- adapter_select.c ---- */
+
+IG_MUST_CHECK bool adapter__select_open(struct ig_adapter *a, struct ig_err *err);
+/* Once the entries are listed: whether there are any, and each module that is to be saved. */
+IG_MUST_CHECK bool adapter__select_check(const struct ig_adapter *a, struct ig_err *err);
+void adapter__select_close(struct ig_adapter *a);
+/* Whether the options leave the module in. */
+IG_MUST_CHECK bool adapter__wants(const struct ig_adapter *a, struct ig_slice name, bool *yes,
+                                  struct ig_err *err);
+/* Whether modules of that last name are saved whole. */
+bool adapter__saves(const struct ig_adapter *a, struct ig_slice key);
+
+/* ---- adapter_scratch.c ---- */
+
+/* Opens OUT.factors, or goes on with it; entries that it has are known. */
+IG_MUST_CHECK bool adapter__scratch_open(struct ig_adapter *a, struct ig_err *err);
+/* Bytes of an entry's factors, at that place of them. */
+IG_MUST_CHECK bool adapter__scratch_put(struct ig_adapter *a, const struct adapter_entry *e,
+                                        size_t at, const void *data, size_t bytes,
+                                        struct ig_err *err);
+/* The entry has been compared, and all of its factors were put. */
+IG_MUST_CHECK bool adapter__scratch_mark(struct ig_adapter *a, const struct adapter_entry *e,
+                                         struct ig_err *err);
+/* Every entry is marked: from here on it is read. Fills the entries that were known. */
+IG_MUST_CHECK bool adapter__scratch_turn(struct ig_adapter *a, struct ig_err *err);
+IG_MUST_CHECK bool adapter__scratch_read(const struct ig_adapter *a, const struct adapter_entry *e,
+                                         size_t at, void *to, size_t bytes, struct ig_err *err);
+/* All of it is in the adapter: removes it. */
+IG_MUST_CHECK bool adapter__scratch_remove(struct ig_adapter *a, struct ig_err *err);
+void adapter__scratch_close(struct ig_adapter *a);
+/* What a run is made of, for its journals. */
+IG_MUST_CHECK bool adapter__put_origins(const struct ig_adapter *a, struct ig_buf *out,
+                                        struct ig_err *err);
+
 /* ---- adapter_plan.c ---- */
 
 /* Opens both models and makes the list of entries. */
 IG_MUST_CHECK bool adapter__plan(struct ig_adapter *a, struct ig_err *err);
+/* Takes every entry for changed, for who only wants to see what is taken for what. */
+void adapter__expect(struct ig_adapter *a);
 
 /* ---- adapter_factor.c ---- */
 
-/* Compares everything; factors of the matrices go to the scratch file. */
+/* Compares everything; factors of the matrices go to the scratch folder. */
 IG_MUST_CHECK bool adapter__factor(struct ig_adapter *a, struct ig_err *err);
 
 /* ---- adapter.c ---- */

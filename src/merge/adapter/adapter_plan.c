@@ -4,58 +4,9 @@
  * and what else is no matrix of a linear layer are saved. */
 #include "merge/adapter/adapter_internal.h"
 
-#include "text/glob.h"
+#include "base/size.h"
 
 #include <stdlib.h>
-
-/* ---- patterns ---- */
-
-/* One item of a list with commas between; moves *at behind it. */
-static struct ig_slice next_item(const char **at)
-{
-    const char *start = *at, *end = strchr(start, ',');
-    size_t n = end ? (size_t)(end - start) : strlen(start);
-    *at = end ? end + 1 : start + n;
-    return ig_slice_make(start, n);
-}
-
-/* A pattern with * or ? is for the whole name, any other for a part of it. */
-static bool matches(const char *list, struct ig_slice module)
-{
-    char pattern[256];
-    for (const char *at = list; at && *at;) {
-        struct ig_slice item = next_item(&at);
-        if (item.len == 0 || item.len >= sizeof pattern) continue;
-        memcpy(pattern, item.ptr, item.len);
-        pattern[item.len] = '\0';
-        if (strpbrk(pattern, "*?") ? ig_glob_match(pattern, module)
-                                   : ig_slice_find(module, item) != NULL)
-            return true;
-    }
-    return false;
-}
-
-static bool is_named(const char *list, struct ig_slice key)
-{
-    for (const char *at = list; at && *at;)
-        if (ig_slice_equal(next_item(&at), key)) return true;
-    return false;
-}
-
-static bool check_patterns(const char *option, const char *list, struct ig_err *err)
-{
-    for (const char *at = list; at && *at;) {
-        struct ig_slice item = next_item(&at);
-        if (item.len == 0 || item.len >= 256)
-            return ig_err_set(err, IG_ERR_USAGE, "--%s: an empty pattern, or one of 256 bytes",
-                              option);
-    }
-    if (!list || !strpbrk(list, "\\^$|()[]+{}")) return true;
-    return ig_err_set(err, IG_ERR_USAGE,
-                      "--%s takes globs (*, ?) or parts of names, with commas between; '%s' is a "
-                      "regular expression",
-                      option, list);
-}
 
 /* ---- entries ---- */
 
@@ -103,25 +54,27 @@ static struct ig_place place_of(const struct ig_adapter *a, const struct adapter
     return place;
 }
 
-/* Decides what becomes of a weight. False: it is left out as the options say. */
-static bool decide(const struct ig_adapter *a, struct adapter_entry *e)
+/* Decides what becomes of a weight; *in is false when it is left out as the options say. */
+static bool decide(const struct ig_adapter *a, struct adapter_entry *e, bool *in,
+                   struct ig_err *err)
 {
     const struct ig_adapter_job *job = &a->job;
     const struct ig_place place = place_of(a, e);
     bool table = place.role == IG_ROLE_EMBED || place.role == IG_ROLE_LM_HEAD ||
                  ig_slice_is(e->key, "lm_head");
     e->part = ADAPTER_WHOLE;
-    e->wanted = is_named(job->save, e->key);
+    e->wanted = *in = adapter__saves(a, e->key);
     if (e->wanted) return true;
-    if ((job->include && !matches(job->include, e->module)) || matches(job->exclude, e->module))
-        return false;
+    if (!adapter__wants(a, e->module, in, err)) return false;
+    if (!*in) return true;
     if (table && job->embed && same_shape(e->tuned, e->base)) {
         e->part = ADAPTER_FACTORS;
         e->turned = place.role == IG_ROLE_EMBED && !ig_slice_is(e->key, "lm_head");
     } else if (!table && is_linear(e->tuned, &place, e->key)) {
         e->part = ADAPTER_FACTORS;
     }
-    return e->part == ADAPTER_FACTORS || table || !job->skip;
+    *in = e->part == ADAPTER_FACTORS || table || !job->skip;
+    return true;
 }
 
 static bool fail_shape(const struct ig_adapter *a, const struct adapter_entry *e,
@@ -143,10 +96,10 @@ static enum ig_dtype factor_dtype(const struct ig_adapter *a, const struct adapt
 
 static bool plan_weight(struct ig_adapter *a, struct adapter_entry *e, struct ig_err *err)
 {
-    if (!decide(a, e)) {
-        a->count--;
-        return true;
-    }
+    bool in;
+    if (!decide(a, e, &in, err)) return false;
+    if (!in) a->count--;
+    if (!in) return true;
     if (e->part != ADAPTER_FACTORS) return true;
     if (!same_shape(e->tuned, e->base)) return fail_shape(a, e, err);
     int64_t rows = e->tuned->shape[0], cols = e->tuned->shape[1];
@@ -155,10 +108,9 @@ static bool plan_weight(struct ig_adapter *a, struct adapter_entry *e, struct ig
     if (e->rank > a->job.rank || e->even) e->rank = a->job.rank;
     e->dtype = factor_dtype(a, e);
     size_t row;
-    e->slot = a->scratch_bytes;
     if (e->rank < 1 || __builtin_add_overflow(rows, cols, &row) ||
-        __builtin_mul_overflow(row, (size_t)e->rank * sizeof(float), &row) ||
-        __builtin_add_overflow(a->scratch_bytes, row, &a->scratch_bytes))
+        !ig_size_mul(row, (size_t)e->rank * ig_dtype_bytes(e->dtype), &e->bytes) ||
+        e->bytes > SIZE_MAX / 4)
         return ig_err_set(err, IG_ERR_DATA, "'" IG_SLICE_FMT "' has no elements, or too many",
                           IG_SLICE_ARG(e->tuned->name));
     return true;
@@ -182,8 +134,8 @@ static bool plan_other(struct ig_adapter *a, struct ig_map *weights, struct adap
         return same_shape(e->tuned, e->base) || w->part == ADAPTER_WHOLE || fail_shape(a, e, err);
     }
     e->part = ADAPTER_NONE;
-    bool asked = (!a->job.include || matches(a->job.include, e->tuned->name)) &&
-                 !matches(a->job.exclude, e->tuned->name);
+    bool asked;
+    if (!adapter__wants(a, e->tuned->name, &asked, err)) return false;
     if (ig_slice_is(e->tail, ".bias") || !asked || !ig_dtype_is_float(e->tuned->dtype)) a->count--;
     return true;
 }
@@ -276,8 +228,19 @@ static bool open_models(struct ig_adapter *a, struct ig_err *err)
 
 bool adapter__plan(struct ig_adapter *a, struct ig_err *err)
 {
-    return check_patterns("include", a->job.include, err) &&
-           check_patterns("exclude", a->job.exclude, err) &&
-           check_patterns("save-module", a->job.save, err) && open_models(a, err) &&
-           list_entries(a, err);
+    return adapter__select_open(a, err) && open_models(a, err) && list_entries(a, err) &&
+           adapter__select_check(a, err);
+}
+
+void adapter__expect(struct ig_adapter *a)
+{
+    for (int64_t i = 0; i < a->count; i++) {
+        struct adapter_entry *e = &a->entries[i];
+        e->changed = e->kept = e->part != ADAPTER_NONE;
+        if (!e->kept) continue;
+        a->bytes += e->part == ADAPTER_FACTORS
+                        ? e->bytes
+                        : (uint64_t)e->tuned->elems * ig_dtype_bytes(merge__stored_dtype(e->tuned));
+        if (e->part == ADAPTER_FACTORS && e->rank > a->rank) a->rank = e->rank;
+    }
 }

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * adapter_write — the adapter's folder: factors from the scratch file, what is saved whole from the
- * model, and the files beside them. Names are PEFT's:
- *     base_model.model.MODULE.lora_A.weight [r, in], .lora_B.weight [out, r]
- *     base_model.model.MODULE.lora_embedding_A [r, rows], .lora_embedding_B [width, r]
- *     base_model.model.MODULE.weight             of what is saved whole
+ * adapter_write — the adapter's folder: factors from the scratch folder, what is saved whole from
+ * the model, and the files beside them. Names are PEFT's: base_model.model.MODULE.lora_A.weight [r,
+ * in], .lora_B.weight [out, r] base_model.model.MODULE.lora_embedding_A [r, rows],
+ * .lora_embedding_B [width, r] base_model.model.MODULE.weight             of what is saved whole
  *     base_model.model.MODULE.base_layer.bias    of a factored module: the whole bias */
 #include "merge/adapter/adapter_internal.h"
 
-#include "base/file.h"
 #include "base/thread.h"
 
 #include <stdlib.h>
@@ -18,7 +16,7 @@
 struct piece {
     const struct adapter_entry *e;
     bool factors;
-    uint64_t at; /* of factors, in the scratch file */
+    size_t at; /* of factors, in the scratch folder */
 };
 
 struct output {
@@ -85,7 +83,7 @@ static void add_factors(struct output *o, const struct adapter_entry *e)
         struct piece *p = add_piece(o, e, tail);
         struct ig_tensor *t = &o->tensors[o->count - 1];
         p->factors = true;
-        p->at = e->slot + (second ? (uint64_t)(e->rank * in) * ig_dtype_bytes(e->dtype) : 0);
+        p->at = second ? (size_t)(e->rank * in) * ig_dtype_bytes(e->dtype) : 0;
         t->dtype = e->dtype;
         t->rank = 2;
         t->shape[0] = second ? out : e->rank;
@@ -136,8 +134,8 @@ static bool read_part(struct output *o, int64_t index, int64_t first, int64_t co
     const struct merge_input *in = o->a->in[ADAPTER_TUNED];
     size_t size = ig_dtype_bytes(t->dtype);
     if (p->factors)
-        return ig_file_pread(o->a->scratch, o->a->scratch_path.data, p->at + (uint64_t)first * size,
-                             to, (size_t)count * size, err);
+        return adapter__scratch_read(o->a, p->e, p->at + (size_t)first * size, to,
+                                     (size_t)count * size, err);
     if (t->dtype == p->e->tuned->dtype)
         return merge__input_read(in, p->e->tuned, first, count, to, err);
     float *wide = (float *)(void *)(to + (size_t)PART * sizeof(double));
@@ -152,6 +150,7 @@ static bool write_piece(void *user, int thread, int64_t index, struct ig_err *er
     const struct ig_tensor *t = &o->tensors[index];
     size_t size = ig_dtype_bytes(t->dtype);
     unsigned char *part = o->memory[thread];
+    if (ig_writer_has(o->writer, index)) return adapter__advance(o->a, 1, 0, err);
     for (int64_t at = 0; at < t->elems; at += PART) {
         int64_t n = t->elems - at < PART ? t->elems - at : PART;
         if (!read_part(o, index, at, n, part, err) ||
@@ -363,18 +362,27 @@ bool adapter__choose(struct ig_adapter *a, struct ig_err *err)
 bool adapter__write(struct ig_adapter *a, struct ig_err *err)
 {
     struct output o = {.a = a};
-    if (!list_pieces(&o, err)) return false;
+    struct ig_buf origins = {0};
+    if (!list_pieces(&o, err)) {
+        struct ig_err other = {0}; /* there is nothing to go on with */
+        if (!adapter__scratch_remove(a, &other)) ig_watch_warn(a->watch, "%s", other.text);
+        return false;
+    }
+    bool ok = adapter__put_origins(a, &origins, err);
     const struct ig_writer_plan plan = {.out = a->job.out,
                                         .tensors = o.tensors,
                                         .count = o.count,
                                         .file = "adapter_model.safetensors",
                                         .total_parameters = -1,
+                                        .origins = ig_buf_view(&origins),
+                                        .resume = a->job.resume,
                                         .force = a->job.force};
     a->progress = (struct ig_progress){.phase = "write", .items_total = o.count};
-    bool ok =
-        ig_writer_open(&plan, &o.writer, err) && write_weights(&o, err) && write_files(&o, err);
+    ok = ok && ig_writer_open(&plan, &o.writer, err) && write_weights(&o, err) &&
+         write_files(&o, err);
     if (ok) a->bytes = ig_writer_bytes(o.writer);
-    ok = ok && ig_writer_finish(o.writer, err);
+    ok = ok && adapter__scratch_remove(a, err) && ig_writer_finish(o.writer, err);
     ig_writer_close(o.writer);
+    ig_buf_release(&origins);
     return ok;
 }
