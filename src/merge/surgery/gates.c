@@ -26,7 +26,7 @@ struct prompts {
     struct ig_ids *ids;
     int *groups; /* expert i's: 2 i, its negative ones: 2 i + 1 */
     int count;
-    int sizes[2 * EXPERTS_MAX];
+    int sizes[2 * (EXPERTS_MAX + 1)];
 };
 
 static bool add_prompts(struct prompts *p, const struct ig_yaml *list, int group,
@@ -53,7 +53,7 @@ static bool read_prompts(const struct ig_merge *m, struct prompts *p, struct ig_
 {
     const struct recipe_moe *x = m->recipe->moe;
     size_t count = 1;
-    for (int i = 0; i < x->count; i++) {
+    for (int i = 0; i < moe_rows(x); i++) {
         count += x->experts[i].positive ? x->experts[i].positive->count : 0;
         count += x->experts[i].negative ? x->experts[i].negative->count : 0;
     }
@@ -62,7 +62,7 @@ static bool read_prompts(const struct ig_merge *m, struct prompts *p, struct ig_
     if (!p->ids || !p->groups) return ig_err_nomem(err);
     if (!ig_tokenizer_open(ig_store_path(m->stores[m->recipe->base]), &p->tokenizer, err))
         return false;
-    for (int i = 0; i < x->count; i++)
+    for (int i = 0; i < moe_rows(x); i++)
         if (!add_prompts(p, x->experts[i].positive, 2 * i, err) ||
             !add_prompts(p, x->experts[i].negative, 2 * i + 1, err))
             return false;
@@ -117,7 +117,7 @@ static bool sum_embeddings(const struct ig_merge *m, const struct prompts *p,
                 sum[j] += (double)row[j];
         }
     free(row);
-    for (int g = 0; ok && g < 2 * m->recipe->moe->count; g++) {
+    for (int g = 0; ok && g < 2 * moe_rows(m->recipe->moe); g++) {
         double length = length_of(sums + g * hidden, hidden);
         for (int64_t j = 0; j < hidden; j++)
             sums[g * hidden + j] /= length;
@@ -144,7 +144,7 @@ static bool run_model(const struct ig_merge *m, const struct prompts *p, const s
     if (!m->job.states->run(m->job.states->user, &ask, err))
         return ig_err_within(err, "gate_mode hidden");
     int64_t each = g->layers * g->hidden;
-    for (int i = 0; i < 2 * m->recipe->moe->count; i++)
+    for (int i = 0; i < 2 * moe_rows(m->recipe->moe); i++)
         for (int64_t j = 0; j < each && p->sizes[i]; j++)
             sums[i * each + j] /= p->sizes[i];
     return true;
@@ -219,7 +219,7 @@ bool merge__make_gates(struct ig_merge *m, const struct ig_watch *watch, struct 
     if (x->gate <= GATE_UNIFORM) return true;
     if (!measure(m, table, out, err)) return false;
     size_t layers = out->layers ? (size_t)out->layers : 1, hidden = (size_t)out->hidden;
-    size_t each = layers * hidden, experts = (size_t)x->count; /* both bounded by the file's */
+    size_t each = layers * hidden, experts = (size_t)moe_rows(x); /* both bounded by the file's */
     double *sums = calloc(2 * experts * each + 1, sizeof *sums);
     float *rows = ig_arena_array(&m->arena, experts * each, sizeof *rows);
     bool ok = ((sums && rows) || ig_err_nomem(err)) && read_prompts(m, &p, err);
@@ -228,9 +228,9 @@ bool merge__make_gates(struct ig_merge *m, const struct ig_watch *watch, struct 
                          : sum_embeddings(m, &p, table, sums, err);
     release_prompts(&p);
     if (ok) {
-        make_rows(sums, x->count, (int64_t)layers, out->hidden, rows);
+        make_rows(sums, moe_rows(x), (int64_t)layers, out->hidden, rows);
         out->rows = rows;
-        ok = warn_degenerate(out, x->count, watch, err);
+        ok = warn_degenerate(out, moe_rows(x), watch, err);
     }
     free(sums);
     return ok;

@@ -5,11 +5,11 @@
  *     gate_mode: hidden (also hidden_last) | hidden_avg | cheap_embed | random | uniform_random
  *     experts: [{source_model: MODEL, positive_prompts: [..], negative_prompts: [..],
  *                noise_scale: S, residual_scale: S}]
- *     experts_per_token: 2        dtype: NAME
+ *     shared_experts: [one of the same]
+ *     experts_per_token: 2        dtype: NAME        architecture: NAME
  *
- * Everything but the MLPs is the base's. Qwen3 becomes Qwen3-MoE, Llama and Mistral become Mixtral.
- * Routers: gates.c. Random numbers are of a counter: the same whatever the order; normal ones are
- * sums of twelve. */
+ * Everything but the MLPs is the base's. What it becomes: moe_output.c. Routers: gates.c. Random
+ * numbers are of a counter: the same whatever the order; normal ones are sums of twelve. */
 #include "merge/surgery/moe_internal.h"
 
 #include <math.h>
@@ -57,8 +57,7 @@ static bool read_expert(struct ig_recipe *r, const struct ig_yaml *map, struct e
         !read_prompts(map, "positive_prompts", &out->positive, err) ||
         !read_prompts(map, "negative_prompts", &out->negative, err))
         return false;
-    if (r->moe->gate <= GATE_UNIFORM || out->positive) return true;
-    return ig_yaml_fail(err, map, "this gate_mode needs positive_prompts");
+    return true;
 }
 
 static bool read_gate(const struct ig_yaml *root, struct recipe_moe *x, struct ig_err *err)
@@ -79,15 +78,35 @@ static bool read_gate(const struct ig_yaml *root, struct recipe_moe *x, struct i
                         node->text.ptr ? node->text.ptr : "");
 }
 
-static bool refuse_shared(const struct ig_yaml *root, struct ig_err *err)
+static bool read_experts(struct ig_recipe *r, const struct ig_yaml *list, struct ig_err *err)
 {
-    const struct ig_yaml *shared = ig_yaml_get(root, "shared_experts");
-    if (!shared || shared->type == IG_YAML_NULL ||
-        (shared->type == IG_YAML_LIST && shared->count == 0))
-        return true;
-    ig_yaml_fail(err, shared, "shared_experts are not supported");
-    err->code = IG_ERR_UNSUPPORTED;
-    return false;
+    struct recipe_moe *x = r->moe;
+    if (list->count == 0 || list->count > EXPERTS_MAX || x->used < 1 || x->used > list->count)
+        return ig_yaml_fail(err, list,
+                            "1 to %d experts, of which experts_per_token (%lld) are used",
+                            EXPERTS_MAX, (long long)x->used);
+    for (uint32_t i = 0; i < list->count; i++, x->count++) {
+        if (!read_expert(r, list->items[i], x->experts + i, err)) return false;
+        if (x->gate > GATE_UNIFORM && !x->experts[i].positive)
+            return ig_yaml_fail(err, list->items[i], "this gate_mode needs positive_prompts");
+    }
+    return true;
+}
+
+static bool read_shared(struct ig_recipe *r, const struct ig_yaml *root, struct ig_err *err)
+{
+    struct recipe_moe *x = r->moe;
+    const struct ig_yaml *list = ig_yaml_get(root, "shared_experts");
+    if (!list || list->type == IG_YAML_NULL) return true;
+    if (list->type != IG_YAML_LIST || list->count > 1)
+        return ig_yaml_fail(err, list, "shared_experts is a list of one expert");
+    if (list->count == 0) return true;
+    struct expert *shared = x->experts + x->count;
+    x->shared = true;
+    if (!read_expert(r, list->items[0], shared, err)) return false;
+    x->gated = shared->positive || x->gate <= GATE_UNIFORM;
+    if (x->gated || !shared->negative) return true;
+    return ig_yaml_fail(err, list->items[0], "negative_prompts without positive_prompts");
 }
 
 bool merge__is_moe(const struct ig_yaml *root)
@@ -104,7 +123,8 @@ bool merge__read_moe(struct ig_recipe *r, const struct ig_yaml *root, struct ig_
     const struct ig_yaml *base = ig_yaml_get(root, "base_model");
     const struct ig_yaml *experts = ig_yaml_get(root, "experts");
     const struct ig_yaml *used = ig_yaml_get(root, "experts_per_token");
-    if (!merge__check_keys(root, keys, err) || !refuse_shared(root, err)) return false;
+    const struct ig_yaml *architecture = ig_yaml_get(root, "architecture");
+    if (!merge__check_keys(root, keys, err)) return false;
     struct recipe_moe *x = r->moe = ig_arena_new(&r->arena, sizeof *x);
     r->slices = ig_arena_new(&r->arena, sizeof *r->slices);
     if (!x || !r->slices) return ig_err_nomem(err);
@@ -114,13 +134,11 @@ bool merge__read_moe(struct ig_recipe *r, const struct ig_yaml *root, struct ig_
     if (!base) return ig_yaml_fail(err, root, "the configuration needs 'base_model'");
     if (!read_gate(root, x, err) || !merge__read_reference(r, base, &r->base, err)) return false;
     if (used && used->type == IG_YAML_INT) x->used = used->integer;
-    if (experts->count == 0 || experts->count > EXPERTS_MAX || x->used < 1 ||
-        x->used > experts->count)
-        return ig_yaml_fail(err, experts,
-                            "1 to %d experts, of which experts_per_token (%lld) are used",
-                            EXPERTS_MAX, (long long)x->used);
-    for (uint32_t i = 0; i < experts->count; i++, x->count++)
-        if (!read_expert(r, experts->items[i], x->experts + i, err)) return false;
+    if (architecture && architecture->type != IG_YAML_NULL) {
+        if (!merge__need_text(architecture, "architecture", err)) return false;
+        x->architecture = architecture->text;
+    }
+    if (!read_experts(r, experts, err) || !read_shared(r, root, err)) return false;
     *source = (struct recipe_source){.model = r->base, .node = base};
     *r->slices = (struct recipe_slice){.node = base, .sources = source, .count = 1};
     r->slice_count = 1;
@@ -212,17 +230,6 @@ static bool read_router(const struct merge_input *in, const struct merge_view *v
 
 /* ---- the model ---- */
 
-struct family {
-    const char *dense, *moe, *class;
-    const char *block, *parts[3]; /* of gate_proj, up_proj, down_proj */
-};
-static const struct family families[] = {
-    {"qwen3", "qwen3_moe", "Qwen3MoeForCausalLM", "mlp", {"gate_proj", "up_proj", "down_proj"}},
-    {"llama", "mixtral", "MixtralForCausalLM", "block_sparse_moe", {"w1", "w3", "w2"}},
-    {"mistral", "mixtral", "MixtralForCausalLM", "block_sparse_moe", {"w1", "w3", "w2"}},
-    {NULL, NULL, NULL, NULL, {NULL, NULL, NULL}},
-};
-
 static int part_of(struct ig_slice name)
 {
     static const char *const ends[] = {".mlp.gate_proj.weight", ".mlp.up_proj.weight",
@@ -232,11 +239,21 @@ static int part_of(struct ig_slice name)
     return -1;
 }
 
-static bool add_expert(struct ig_merge *m, const struct family *f, const struct ig_tensor *like,
+static struct ig_slice expert_name(struct ig_merge *m, const struct moe_output *o,
+                                   struct ig_slice like, int part, int expert)
+{
+    int before = (int)(ig_slice_find(like, ig_slice_of(".mlp.")) - like.ptr);
+    if (expert == m->recipe->moe->count)
+        return merge__name(&m->arena, "%.*s.%s.%s.%s.weight", before, like.ptr, o->block, o->shared,
+                           o->parts[part]);
+    return merge__name(&m->arena, "%.*s.%s.experts.%d.%s.weight", before, like.ptr, o->block,
+                       expert, o->parts[part]);
+}
+
+static bool add_expert(struct ig_merge *m, const struct moe_output *o, const struct ig_tensor *like,
                        int part, int expert, const struct ig_tensor **out, struct ig_err *err)
 {
     const struct expert *x = &m->recipe->moe->experts[expert];
-    const char *mlp = ig_slice_find(like->name, ig_slice_of(".mlp."));
     const struct merge_input *in = &m->inputs[x->model];
     const struct ig_tensor *of = merge__input_find(in, like->name);
     bool same = of && of->rank == like->rank;
@@ -245,9 +262,7 @@ static bool add_expert(struct ig_merge *m, const struct family *f, const struct 
     if (!same || !ig_dtype_is_float(of->dtype))
         return ig_err_set(err, IG_ERR_DATA, "'%s' has no '" IG_SLICE_FMT "' of the base's shape",
                           ig_store_path(in->store), IG_SLICE_ARG(like->name));
-    struct ig_slice name =
-        merge__name(&m->arena, "%.*s.%s.experts.%d.%s.weight", (int)(mlp - like->name.ptr),
-                    like->name.ptr, f->block, expert, f->parts[part]);
+    struct ig_slice name = expert_name(m, o, like->name, part, expert);
     struct merge_view *v = merge__view_new(&m->arena, of, name, err);
     struct borrowed *own = ig_arena_new(&m->arena, sizeof *own);
     if (!v || !own) return ig_err_nomem(err);
@@ -263,97 +278,117 @@ static bool add_expert(struct ig_merge *m, const struct family *f, const struct 
     return merge__view_size(v, err);
 }
 
-static bool add_router(struct ig_merge *m, const struct family *f, const struct ig_tensor *like,
-                       const struct moe_gates *gates, const struct ig_tensor **out,
+/* The router of the experts, or the gate of the shared one. */
+static bool add_router(struct ig_merge *m, const struct moe_output *o, const struct ig_tensor *like,
+                       const float *rows, bool shared, const struct ig_tensor **out,
                        struct ig_err *err)
 {
     const struct recipe_moe *x = m->recipe->moe;
-    const float *rows = merge__gates_of(gates, like, x->count);
     const char *mlp = ig_slice_find(like->name, ig_slice_of(".mlp."));
-    struct ig_slice name = merge__name(&m->arena, "%.*s.%s.gate.weight",
-                                       (int)(mlp - like->name.ptr), like->name.ptr, f->block);
+    struct ig_slice name =
+        merge__name(&m->arena, "%.*s.%s.%sgate.weight", (int)(mlp - like->name.ptr), like->name.ptr,
+                    o->block, shared ? "shared_expert_" : "");
     struct merge_view *v = merge__view_new(&m->arena, like, name, err);
     struct router *own = ig_arena_new(&m->arena, sizeof *own);
     if (!v || !own) return ig_err_nomem(err);
+    if (shared && rows) rows += x->count * like->shape[1];
     *own = (struct router){
         .gate = x->gate, .rows = rows, .hidden = like->shape[1], .key = key_of(name)};
     v->tensor.dtype = IG_F32;
-    v->tensor.shape[0] = x->count;
+    v->tensor.shape[0] = shared ? 1 : x->count;
     v->own = own;
     v->read = read_router;
     *out = &v->tensor;
     return merge__view_size(v, err);
 }
 
-static bool set_number(struct ig_json *config, const char *key, int64_t value, struct ig_merge *m,
-                       struct ig_err *err)
+static bool read_zeros(const struct merge_input *in, const struct merge_view *v, int64_t first,
+                       int64_t count, void *to, struct ig_err *err)
 {
-    struct ig_slice text = merge__name(&m->arena, "%lld", (long long)value);
-    const struct ig_json number = {.type = IG_JSON_NUMBER, .text = text};
-    return text.ptr ? merge__config_set(config, key, number, &m->arena, err) : ig_err_nomem(err);
+    (void)in, (void)first, (void)err;
+    memset(to, 0, (size_t)count * ig_dtype_bytes(v->tensor.dtype));
+    return true;
 }
 
-static bool make_config(struct ig_merge *m, struct merge_input *in, const struct family *f,
-                        struct ig_err *err)
+/* Qwen2's experts have biases at q, k and v: where a Llama has none they are zeros. */
+static bool add_bias(struct ig_merge *m, const struct moe_output *o, const struct merge_input *in,
+                     const struct ig_tensor *weight, const struct ig_tensor **out,
+                     struct ig_err *err)
+{
+    static const char *const ends[] = {".q_proj.weight", ".k_proj.weight", ".v_proj.weight"};
+    bool projection = false;
+    *out = NULL;
+    for (int i = 0; i < 3; i++)
+        projection = projection || ig_slice_ends(weight->name, ends[i]);
+    if (!o->biased || !projection || weight->rank != 2) return true;
+    struct ig_slice name =
+        merge__name(&m->arena, "%.*s.bias", (int)weight->name.len - 7, weight->name.ptr);
+    if (!name.ptr) return ig_err_nomem(err);
+    if (merge__input_find(in, name)) return true;
+    struct merge_view *v = merge__view_new(&m->arena, weight, name, err);
+    if (!v) return false;
+    v->tensor.dtype = merge__stored_dtype(weight);
+    v->tensor.rank = 1;
+    v->read = read_zeros;
+    *out = &v->tensor;
+    return merge__view_size(v, err);
+}
+
+/* What a tensor of the base becomes; list has room for it. */
+static bool add_tensor(struct ig_merge *m, const struct moe_output *o, const struct ig_tensor *t,
+                       const struct moe_gates *gates, const struct ig_tensor **list, int64_t *count,
+                       struct ig_err *err)
 {
     const struct recipe_moe *x = m->recipe->moe;
-    struct ig_json *config, *class = ig_arena_new(&m->arena, sizeof *class);
-    int64_t inner = 0;
-    if (!class) return ig_err_nomem(err);
-    if (!merge__config_copy(in->config, &m->arena, &config, err)) return false;
-    bool qwen = strcmp(f->moe, "qwen3_moe") == 0;
-    *class = (struct ig_json){.type = IG_JSON_STRING, .text = ig_slice_of(f->class)};
-    const struct ig_json list = {.type = IG_JSON_ARRAY, .count = 1, .items = class};
-    const struct ig_json type = {.type = IG_JSON_STRING, .text = ig_slice_of(f->moe)};
-    const struct ig_json yes = {.type = IG_JSON_TRUE}, none = {.type = IG_JSON_NULL};
-    const struct ig_json empty = {.type = IG_JSON_ARRAY};
-    ig_json_int(ig_json_get(config, "intermediate_size"), &inner);
-    bool ok = merge__config_set(config, "architectures", list, &m->arena, err) &&
-              merge__config_set(config, "model_type", type, &m->arena, err) &&
-              set_number(config, qwen ? "num_experts" : "num_local_experts", x->count, m, err) &&
-              set_number(config, "num_experts_per_tok", x->used, m, err);
-    if (ok && qwen)
-        ok = set_number(config, "decoder_sparse_step", 1, m, err) &&
-             set_number(config, "moe_intermediate_size", inner, m, err) &&
-             merge__config_set(config, "norm_topk_prob", yes, &m->arena, err) &&
-             merge__config_set(config, "mlp_only_layers", empty, &m->arena, err);
-    if (ok && !qwen) ok = merge__config_set(config, "sliding_window", none, &m->arena, err);
-    in->config = config;
-    return ok;
+    const struct merge_input *in = &m->inputs[m->recipe->base];
+    int part = t->rank == 2 ? part_of(t->name) : -1;
+    if (part < 0 && (ig_slice_find(t->name, ig_slice_of(".mlp.")) ||
+                     (o->biased && ig_slice_ends(t->name, ".o_proj.bias"))))
+        return ig_err_set(err, IG_ERR_UNSUPPORTED, "'" IG_SLICE_FMT "' has no place in a %s model",
+                          IG_SLICE_ARG(t->name), o->name);
+    if (part < 0) {
+        const struct ig_tensor *bias;
+        list[(*count)++] = t;
+        if (!add_bias(m, o, in, t, &bias, err)) return false;
+        if (bias) list[(*count)++] = bias;
+        return true;
+    }
+    for (int e = 0; e < x->count + x->shared; e++)
+        if (!add_expert(m, o, t, part, e, &list[(*count)++], err)) return false;
+    if (part > 0) return true;
+    const float *rows = merge__gates_of(gates, t, moe_rows(x));
+    if (!add_router(m, o, t, rows, false, &list[(*count)++], err)) return false;
+    return !(x->shared && o->gated) || add_router(m, o, t, rows, true, &list[(*count)++], err);
+}
+
+static void warn_same(const struct ig_merge *m, const struct ig_watch *watch)
+{
+    const struct recipe_moe *x = m->recipe->moe;
+    bool same = x->count > 1;
+    for (int i = 0; i < x->count; i++)
+        same = same && x->experts[i].model == x->experts[0].model && x->experts[i].noise == 0 &&
+               x->experts[i].residual == x->experts[0].residual;
+    if (same)
+        ig_watch_warn(watch, "all experts are one model: until they are trained they say what it "
+                             "says");
 }
 
 bool merge__apply_moe(struct ig_merge *m, const struct ig_watch *watch, struct ig_err *err)
 {
     const struct recipe_moe *x = m->recipe->moe;
-    const struct family *f = families;
+    const struct moe_output *o;
     struct moe_gates gates;
     if (!x) return true;
     struct merge_input *in = &m->inputs[m->recipe->base];
-    struct ig_slice type = ig_json_text(ig_json_get(in->config, "model_type"));
-    while (f->dense && !ig_slice_is(type, f->dense))
-        f++;
-    if (!f->dense)
-        return ig_err_set(err, IG_ERR_UNSUPPORTED,
-                          "a '" IG_SLICE_FMT "' model cannot be made of experts; qwen3, llama and "
-                          "mistral can",
-                          IG_SLICE_ARG(type));
-    if (!merge__make_gates(m, watch, &gates, err)) return false;
-    size_t room = (size_t)in->count * (size_t)(x->count + 1);
+    if (!merge__choose_moe(m, &o, err) || !merge__make_gates(m, watch, &gates, err)) return false;
+    warn_same(m, watch);
+    size_t room = (size_t)in->count * (size_t)(x->count + 3);
     const struct ig_tensor **list = ig_arena_array(&m->arena, room, sizeof *list);
     int64_t count = 0;
     if (!list) return ig_err_nomem(err);
-    for (int64_t i = 0; i < in->count; i++) {
-        const struct ig_tensor *t = in->tensors[i];
-        int part = t->rank == 2 ? part_of(t->name) : -1;
-        if (part < 0 && ig_slice_find(t->name, ig_slice_of(".mlp.")))
-            return ig_err_set(err, IG_ERR_UNSUPPORTED, "'" IG_SLICE_FMT "' has no place in experts",
-                              IG_SLICE_ARG(t->name));
-        if (part < 0) list[count++] = t;
-        for (int e = 0; part >= 0 && e < x->count; e++)
-            if (!add_expert(m, f, t, part, e, &list[count++], err)) return false;
-        if (part == 0 && !add_router(m, f, t, &gates, &list[count++], err)) return false;
-    }
+    for (int64_t i = 0; i < in->count; i++)
+        if (!add_tensor(m, o, in->tensors[i], &gates, list, &count, err)) return false;
     in->tensors = list;
     in->count = count;
-    return merge__input_index(in, err) && make_config(m, in, f, err);
+    return merge__input_index(in, err) && merge__moe_config(m, in, o, err);
 }
