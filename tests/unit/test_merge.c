@@ -239,6 +239,23 @@ static void what_the_written_type_cannot_hold_is_refused(void **state)
     ig_store_close(out);
 }
 
+/* As mergekit: a product that rounds to 0 in float16 leaves its model among those that agree. */
+static void sce_counts_who_agrees_before_it_rounds(void **state)
+{
+    (void)state;
+    one_tensor_model("m4", 0, 0);
+    one_tensor_model("m5", 0, 1);
+    one_tensor_model("m6", 5e-5f, 0.02f);
+    one_tensor_model("m7", 2.3e-3f, 0.02f);
+    struct ig_store *out = merged("merge_method: sce\nbase_model: {4}\nmodels: [{model: {5}}, "
+                                  "{model: {6}}, {model: {7}}]\ndtype: float16\n"
+                                  "out_dtype: float32\nnumerics: mergekit\n");
+    float *w = bytes_of(out, "w");
+    assert_true(w[0] > 1e-3f && w[0] < 1.3e-3f);
+    free(w);
+    ig_store_close(out);
+}
+
 /* With force too: an output would take the place of what it is made of. */
 static void an_output_replaces_no_input(void **state)
 {
@@ -335,6 +352,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(values_that_are_no_numbers),
         cmocka_unit_test(what_the_written_type_cannot_hold_is_refused),
+        cmocka_unit_test(sce_counts_who_agrees_before_it_rounds),
         cmocka_unit_test(an_output_replaces_no_input),
         cmocka_unit_test(degenerate_inputs_are_defined),
         cmocka_unit_test(a_stopped_run_leaves_no_model),

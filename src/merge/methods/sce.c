@@ -196,7 +196,8 @@ static void map(const struct merge_block *b, const void *state, float *out)
 {
     const struct state *s = state;
     int n = b->job->models - 1;
-    float *sum = b->spare[n], *divisor = b->spare[n + 1];
+    bool stepwise = b->job->numerics != IG_F32;
+    float *sum = b->spare[n], *divisor = b->spare[n + 1], *aside = b->spare[n + 2];
     select_rows(b, s);
     memset(sum, 0, (size_t)b->count * sizeof *sum);
     for (int m = 0; m < n; m++)
@@ -204,11 +205,14 @@ static void map(const struct merge_block *b, const void *state, float *out)
     merge__round(b, sum);
     memset(out, 0, (size_t)b->count * sizeof *out);
     memset(divisor, 0, (size_t)b->count * sizeof *divisor);
+    memset(aside, 0, (size_t)b->count * sizeof *aside);
     for (int m = 0; m < n; m++) {
         float w = (float)s->weight[m], *d = b->spare[m];
+        /* who agrees is said before the product is rounded, perhaps to 0 */
+        if (stepwise) b->masks->agree(sum, d, w, b->count, aside, divisor);
         b->masks->scale(d, NULL, w, b->count, d);
         merge__round(b, d);
-        b->masks->agree(sum, d, w, b->count, out, divisor);
+        b->masks->agree(sum, d, w, b->count, out, stepwise ? aside : divisor);
     }
     merge__round(b, out);
     merge__round(b, divisor);
