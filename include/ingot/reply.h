@@ -13,15 +13,16 @@ struct ig_reply_text {
     /* the caller's */
     const struct ig_slice *stops; /* none of them empty */
     size_t stop_count;
-    bool plain;  /* no thoughts and calls are looked for */
-    bool tools;  /* calls are looked for */
-    bool thinks; /* the prompt has begun a thought */
+    bool plain;    /* no thoughts and calls are looked for */
+    bool tools;    /* calls are looked for */
+    bool thinks;   /* the prompt has begun a thought */
+    bool one_call; /* the text ends with its first call */
     /* what has come since these were last cleared */
     struct ig_buf content, reasoning;
     struct ig_tool_call *calls;
     size_t call_count;
     /* state */
-    bool stopped;            /* by a stop string; nothing more comes */
+    bool stopped;            /* by a stop string, or one_call; nothing more comes */
     size_t passed;           /* bytes that are past the search for stop strings */
     struct ig_buf held, mid; /* waiting for either search */
     int stage;

@@ -209,7 +209,9 @@ static bool in_call(struct ig_reply_text *t, bool last)
     const char *end = ig_slice_find(mid, ig_slice_of(CALL_END));
     if (!end && !last) return false;
     if (end) body.len = (size_t)(end - mid.ptr);
-    if (!add_call(t, body)) {
+    if (add_call(t, body)) {
+        t->stopped = t->stopped || t->one_call;
+    } else {
         ig_buf_text(&t->content, CALL);
         ig_buf_slice(&t->content, body);
         if (end) ig_buf_text(&t->content, CALL_END);
@@ -217,6 +219,7 @@ static bool in_call(struct ig_reply_text *t, bool last)
     if (mid.len > 0) drop_front(&t->mid, body.len + (end ? strlen(CALL_END) : 0));
     t->stage = STAGE_CONTENT;
     t->skip_space = true;
+    if (t->one_call && t->call_count > 0) ig_buf_clear(&t->mid); /* what comes after it */
     return true;
 }
 

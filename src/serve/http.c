@@ -31,8 +31,11 @@ static void add_headers(const struct exchange *x, struct MHD_Response *response,
     MHD_add_response_header(response, "Content-Type", type);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "X-Request-Id", x->id);
     if (origin && x->http->server->options.origin) {
         MHD_add_response_header(response, "Access-Control-Allow-Origin", origin);
+        MHD_add_response_header(response, "Access-Control-Expose-Headers",
+                                "X-Request-Id, Retry-After");
         MHD_add_response_header(response, "Vary", "Origin");
     }
 }
@@ -70,8 +73,8 @@ static enum MHD_Result send_error(struct exchange *x, const struct serve_error *
         add_headers(x, response, "application/json");
         if (error->status == 401) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
         if (error->status == 405)
-            MHD_add_response_header(response, "Allow",
-                                    x->route >= ROUTE_CHAT ? "POST" : "GET, HEAD");
+            MHD_add_response_header(
+                response, "Allow", x->route >= ROUTE_CHAT ? "POST, OPTIONS" : "GET, HEAD, OPTIONS");
         if (error->status == 429 || error->status == 503)
             MHD_add_response_header(response, "Retry-After", "1");
     }
@@ -94,16 +97,23 @@ static enum MHD_Result send_page(struct exchange *x)
     return queue(x, 200, response);
 }
 
-/* What a browser asks before it sends another site's request. */
+/* OPTIONS: what a browser asks before it sends another site's request, with whatever headers its
+ * library adds; and what may be done here, for others. */
 static enum MHD_Result send_preflight(struct exchange *x)
 {
+    const char *asked = http__asked_headers(x->connection);
     struct MHD_Response *response =
         MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
     if (response) {
         add_headers(x, response, "text/plain");
+        MHD_add_response_header(response, "Allow",
+                                x->route >= ROUTE_CHAT ? "POST, OPTIONS" : "GET, HEAD, OPTIONS");
+    }
+    if (response && x->http->server->options.origin) {
         MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST");
         MHD_add_response_header(response, "Access-Control-Allow-Headers",
-                                "Authorization, Content-Type");
+                                asked ? asked : "Authorization, Content-Type");
+        MHD_add_response_header(response, "Access-Control-Max-Age", "600");
     }
     return queue(x, 204, response);
 }
@@ -215,8 +225,9 @@ static enum MHD_Result answer_get(struct exchange *x)
     const char *type = "application/json";
     if (x->route == ROUTE_PAGE) return send_page(x);
     if (x->route == ROUTE_MODEL && !names_model(server, x->wanted)) {
-        serve__refuse(&error, 404, NULL, "the model '%.200s' is not here; '%s' is", x->wanted,
+        serve__refuse(&error, 404, "model", "the model '%.200s' is not here; '%s' is", x->wanted,
                       server->name);
+        error.code = "model_not_found";
         return send_error(x, &error);
     }
     if (x->route == ROUTE_HEALTH) {
@@ -258,6 +269,7 @@ static struct exchange *exchange_new(struct serve_http *http, struct MHD_Connect
     x->http = http;
     x->connection = connection;
     x->link = link_of(connection);
+    http__name_exchange(x);
     x->body.len_max = (size_t)http->server->options.body_bytes_max + 1;
     atomic_fetch_add(&http->busy, 1);
     return x;
@@ -278,8 +290,7 @@ static enum MHD_Result begin(struct exchange *x, const char *url, const char *me
     struct serve_error error = {0};
     set_deadline(x->http, x->link, x->http->server->options.idle_seconds);
     x->route = http__find_route(url, &x->wanted);
-    if (strcmp(method, "OPTIONS") == 0 && x->http->server->options.origin &&
-        http__check_site(x, &error))
+    if (strcmp(method, "OPTIONS") == 0 && x->route != ROUTE_NONE && http__check_site(x, &error))
         return send_preflight(x);
     if (!http__check_exchange(x, url, method, &error)) return send_error(x, &error);
     return MHD_YES;

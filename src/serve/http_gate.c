@@ -6,11 +6,43 @@
  * (Host), which is how a page gets round the former. */
 #include "serve/http_internal.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 const char *http__header(struct MHD_Connection *connection, const char *name)
 {
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
+/* Letters, digits and a few signs: nothing that ends a header, or that logs stumble over. */
+static bool is_plain(const char *text, const char *signs, size_t most)
+{
+    size_t n = 0;
+    for (; text[n]; n++)
+        if (n == most || !(isalnum((unsigned char)text[n]) || strchr(signs, text[n]))) return false;
+    return n > 0;
+}
+
+void http__name_exchange(struct exchange *x)
+{
+    unsigned char bytes[12];
+    const char *given = http__header(x->connection, "X-Request-Id");
+    if (given && is_plain(given, "-_.:", REQUEST_ID_MAX)) {
+        snprintf(x->id, sizeof x->id, "%s", given);
+        return;
+    }
+    size_t at = (size_t)snprintf(x->id, sizeof x->id, "req_");
+    if (getentropy(bytes, sizeof bytes) != 0) memset(bytes, 0, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        at += (size_t)snprintf(x->id + at, sizeof x->id - at, "%02x", bytes[i]);
+}
+
+const char *http__asked_headers(struct MHD_Connection *connection)
+{
+    const char *asked = http__header(connection, "Access-Control-Request-Headers");
+    return asked && is_plain(asked, "-_, ", 4096) ? asked : NULL;
 }
 
 enum route http__find_route(const char *url, const char **wanted)

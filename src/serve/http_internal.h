@@ -33,6 +33,7 @@ enum route {
     ROUTE_COMPLETION
 };
 
+#define REQUEST_ID_MAX 64
 /* One request. */
 struct exchange {
     struct serve_http *http;
@@ -43,6 +44,7 @@ struct exchange {
     struct ig_buf body;
     bool too_large;
     bool head; /* the method is HEAD */
+    char id[REQUEST_ID_MAX + 1];
     /* of a stream */
     struct serve_reply *reply;
     struct ig_buf out;
@@ -54,6 +56,10 @@ struct exchange {
 /* ---- http_gate.c ---- */
 /* A member of the request's header, or NULL. */
 const char *http__header(struct MHD_Connection *connection, const char *name);
+/* The client's X-Request-Id, or a new one. */
+void http__name_exchange(struct exchange *x);
+/* What a browser may send: the names that it asks about, or NULL where those are no names. */
+const char *http__asked_headers(struct MHD_Connection *connection);
 /* wanted: the model's name, of ROUTE_MODEL. */
 enum route http__find_route(const char *url, const char **wanted);
 /* These refuse: requests of other sites, bodies that are too large, and all that can be known

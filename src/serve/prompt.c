@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * prompt — from a request to token ids: the variables of the chat template, rendered, tokenized.
  *
- * Templates are written for transformers, OpenAI's messages differ from its in two things: content
- * may be a list of parts, whose texts are joined, and the arguments of a tool call are JSON in a
- * string, which becomes the object. */
+ * Templates are written for transformers, OpenAI's messages differ from its in three things:
+ * content may be a list of parts, whose texts are joined; the arguments of a tool call are JSON in
+ * a string, which becomes the object; and what was the system's role is the developer's now. Most
+ * templates drop messages of roles that they do not know. */
 #include "serve/serve_internal.h"
 
 #include <stdlib.h>
@@ -68,13 +69,15 @@ static void put_calls(struct ig_json_writer *w, const struct ig_json *calls, str
 }
 
 static void put_message(struct ig_json_writer *w, const struct ig_json *message,
-                        struct ig_arena *arena)
+                        const char *developer, struct ig_arena *arena)
 {
     ig_json_open(w, '{');
     for (uint32_t i = 0; i < message->count; i++) {
         const struct ig_json *item = &message->items[i];
         put_key(w, item->key);
-        if (ig_slice_is(item->key, "content"))
+        if (ig_slice_is(item->key, "role") && ig_slice_is(item->text, "developer"))
+            ig_json_put_text(w, ig_slice_of(developer));
+        else if (ig_slice_is(item->key, "content"))
             put_content(w, item);
         else if (ig_slice_is(item->key, "tool_calls") && item->type == IG_JSON_ARRAY)
             put_calls(w, item, arena);
@@ -85,7 +88,8 @@ static void put_message(struct ig_json_writer *w, const struct ig_json *message,
 }
 
 bool serve__request_variables(const struct serve_request *request, bool thinking,
-                              const struct ig_json **out, struct serve_error *error)
+                              const char *developer, const struct ig_json **out,
+                              struct serve_error *error)
 {
     struct ig_buf text = {0};
     struct ig_json_writer w = {.out = &text};
@@ -95,7 +99,7 @@ bool serve__request_variables(const struct serve_request *request, bool thinking
     ig_json_key(&w, "messages");
     ig_json_open(&w, '[');
     for (uint32_t i = 0; i < request->messages->count; i++)
-        put_message(&w, &request->messages->items[i], arena);
+        put_message(&w, &request->messages->items[i], developer, arena);
     ig_json_close(&w, ']');
     if (request->tools) {
         ig_json_key(&w, "tools");
@@ -165,7 +169,9 @@ bool serve__request_prompt(const struct ig_server *server, const struct serve_re
     if (!tmpl)
         return serve__refuse(error, 422, NULL,
                              "the model has no chat template; /v1/completions takes plain text");
-    if (!serve__request_variables(request, server->options.defaults.thinking, &variables, error))
+    bool knows = ig_slice_find(ig_template_source(tmpl), ig_slice_of("developer")) != NULL;
+    if (!serve__request_variables(request, server->options.defaults.thinking,
+                                  knows ? "developer" : "system", &variables, error))
         return false;
     bool ok = ig_template_render(tmpl, variables, -1, &text, &err) && ig_buf_ok(&text, &err) &&
               ig_tokenizer_encode(server->tokenizer, ig_buf_view(&text), false, ids, &err);

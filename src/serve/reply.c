@@ -31,6 +31,18 @@ static bool check_model(const struct ig_server *server, struct ig_slice asked,
     return false;
 }
 
+static bool check_biases(const struct ig_server *server, const struct serve_request *request,
+                         struct serve_error *error)
+{
+    int64_t vocab = ig_model_shape(server->model)->vocab;
+    for (size_t i = 0; i < request->sampling.bias_count; i++)
+        if (request->sampling.biases[i].token >= vocab)
+            return serve__refuse(error, 400, "logit_bias",
+                                 "'logit_bias': token %d is beyond the vocabulary of %lld",
+                                 (int)request->sampling.biases[i].token, (long long)vocab);
+    return true;
+}
+
 /* How many tokens it may get. */
 static bool find_room(struct serve_reply *r, struct serve_error *error)
 {
@@ -61,6 +73,7 @@ bool serve__reply_begin(struct ig_server *server, struct ig_slice body, bool cha
     *r = (struct serve_reply){.server = server};
     if (!serve__request_read(body, chat, &server->options.defaults, &r->request, error) ||
         !check_model(server, r->request.model, error) ||
+        !check_biases(server, &r->request, error) ||
         !serve__request_prompt(server, &r->request, &r->prompt, &thinks, error) ||
         !find_room(r, error))
         return false;
@@ -71,6 +84,7 @@ bool serve__reply_begin(struct ig_server *server, struct ig_slice body, bool cha
                                      .stop_count = r->request.stop_count,
                                      .plain = !chat,
                                      .tools = r->request.tools != NULL,
+                                     .one_call = !r->request.many_calls,
                                      .thinks = thinks};
     r->job.prompt = r->prompt.items;
     r->job.prompt_count = r->prompt.count;

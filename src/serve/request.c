@@ -64,6 +64,7 @@ static const struct field flags[] = {
     {"stream", 0, 0, FIELD(stream)},
     {"add_generation_prompt", 0, 0, FIELD(add_generation_prompt)},
     {"continue_final_message", 0, 0, FIELD(continue_final_message)},
+    {"parallel_tool_calls", 0, 0, FIELD(many_calls)},
 };
 
 /* A member that is there and not null. */
@@ -217,8 +218,9 @@ static bool says_one(const struct ig_json *node)
 
 static bool check_unsupported(const struct serve_request *r, struct serve_error *error)
 {
-    static const char *const never[] = {"functions", "function_call", "audio",
-                                        "suffix",    "grammar",       "guided_json"};
+    static const char *const never[] = {
+        "functions",   "function_call",     "audio", "suffix", "grammar",
+        "guided_json", "web_search_options"};
     static const char *const one[] = {"n", "best_of"};
     for (size_t i = 0; i < sizeof one / sizeof *one; i++)
         if (!says_one(member(r->root, one[i])))
@@ -288,21 +290,49 @@ static bool check_content(const struct ig_json *content, struct serve_error *err
     return true;
 }
 
+static bool check_calls(const struct ig_json *calls, unsigned message, struct serve_error *error)
+{
+    if (calls && calls->type != IG_JSON_ARRAY)
+        return serve__refuse(error, 400, "messages", "'tool_calls' must be a list");
+    for (uint32_t i = 0; calls && i < calls->count; i++)
+        if (!ig_json_text(ig_json_get(ig_json_get(&calls->items[i], "function"), "name")).ptr)
+            return serve__refuse(error, 400, "messages",
+                                 "message %u: 'tool_calls' must be like [{\"id\": .., \"type\": "
+                                 "\"function\", \"function\": {\"name\": .., \"arguments\": ..}}]",
+                                 message);
+    return true;
+}
+
+/* Templates drop what they do not know, and say little of what they miss. */
+static bool check_message(const struct ig_json *message, unsigned index, struct serve_error *error)
+{
+    static const char *const roles[] = {"system", "developer", "user", "assistant", "tool"};
+    struct ig_slice role = ig_json_text(ig_json_get(message, "role"));
+    size_t known = 0;
+    if (message->type != IG_JSON_OBJECT || !role.ptr)
+        return serve__refuse(error, 400, "messages", "message %u must be an object with a 'role'",
+                             index);
+    while (known < sizeof roles / sizeof *roles && !ig_slice_is(role, roles[known]))
+        known++;
+    if (known == sizeof roles / sizeof *roles)
+        return serve__refuse(error, 400, "messages",
+                             "message %u: the role '%.*s' is none of system, developer, user, "
+                             "assistant, tool",
+                             index, (int)(role.len < 40 ? role.len : 40), role.ptr);
+    const struct ig_json *content = member(message, "content");
+    if (!content && !ig_slice_is(role, "assistant"))
+        return serve__refuse(error, 400, "messages", "message %u has no 'content'", index);
+    return check_content(content, error) &&
+           check_calls(member(message, "tool_calls"), index, error);
+}
+
 static bool read_chat(struct serve_request *r, struct serve_error *error)
 {
     const struct ig_json *messages = member(r->root, "messages");
     if (!messages || messages->type != IG_JSON_ARRAY || messages->count == 0)
         return serve__refuse(error, 400, "messages", "'messages' must be a list, and not empty");
-    for (uint32_t i = 0; i < messages->count; i++) {
-        const struct ig_json *message = &messages->items[i];
-        if (message->type != IG_JSON_OBJECT || !ig_json_text(ig_json_get(message, "role")).ptr)
-            return serve__refuse(error, 400, "messages",
-                                 "message %u must be an object with a 'role'", (unsigned)i);
-        if (!check_content(member(message, "content"), error)) return false;
-        const struct ig_json *calls = member(message, "tool_calls");
-        if (calls && calls->type != IG_JSON_ARRAY)
-            return serve__refuse(error, 400, "messages", "'tool_calls' must be a list");
-    }
+    for (uint32_t i = 0; i < messages->count; i++)
+        if (!check_message(&messages->items[i], (unsigned)i, error)) return false;
     r->messages = messages;
     r->kwargs = member(r->root, "chat_template_kwargs");
     if (r->kwargs && r->kwargs->type != IG_JSON_OBJECT)
@@ -347,6 +377,7 @@ bool serve__request_read(struct ig_slice body, bool chat, const struct ig_serve_
         .arena = {.bytes_max = TREE_BYTES(body.len)},
         .chat = chat,
         .top_logprobs = -1,
+        .many_calls = true,
         .sampling = {.temperature = defaults->temperature,
                      .top_p = defaults->top_p,
                      .min_p = defaults->min_p,

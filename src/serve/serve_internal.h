@@ -52,6 +52,7 @@ struct serve_request {
     const struct ig_json *messages, *tools, *kwargs; /* tools NULL: none may be called */
     const struct ig_json *prompt;                    /* a string, or an array of ids */
     bool add_generation_prompt, continue_final_message;
+    bool many_calls; /* of tools, in one reply */
 };
 /* Reads a body. The request must be released whether or not this succeeds. */
 IG_MUST_CHECK bool serve__request_read(struct ig_slice body, bool chat,
@@ -62,9 +63,10 @@ void serve__request_release(struct serve_request *request);
 /* ---- prompt.c ---- */
 
 /* The template's variables as JSON: messages whose content is a string, tool calls whose arguments
- * are objects. */
+ * are objects, and the developer's role as `developer`. */
 IG_MUST_CHECK bool serve__request_variables(const struct serve_request *request, bool thinking,
-                                            const struct ig_json **out, struct serve_error *error);
+                                            const char *developer, const struct ig_json **out,
+                                            struct serve_error *error);
 /* Renders and tokenizes. thinks: the prompt ends inside a thought. */
 IG_MUST_CHECK bool serve__request_prompt(const struct ig_server *server,
                                          const struct serve_request *request, struct ig_ids *ids,

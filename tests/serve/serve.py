@@ -166,6 +166,80 @@ class Answers(Case):
         parts = [{"type": "text", "text": "Who is"}, {"type": "text", "text": " the miller?"}]
         self.assertEqual(self.server.say([{"role": "user", "content": parts}]), self.server.say())
 
+    def test_the_developers_word_is_the_systems(self):
+        count = lambda role: self.server.chat([{"role": role, "content": "Be brief."}, *MILLER], max_tokens=2)["usage"]["prompt_tokens"]
+        self.assertEqual(count("developer"), count("system"))
+
+    def test_what_has_no_effect_is_let_be(self):
+        self.assertEqual(self.server.say(user="u", metadata={"a": "b"}, store=True, service_tier="auto", prompt_cache_key="k", n=1,
+                                         safety_identifier="s", response_format={"type": "text"}, modalities=["text"], stop=None,
+                                         logit_bias=None, seed=None, stream_options={"include_usage": True}), self.server.say())
+
+    def test_every_answer_has_an_id(self):
+        ids = {self.server.request(method, path).getheader("X-Request-Id")
+               for method, path in [("GET", "/v1/models"), ("GET", "/nothing"), ("HEAD", "/health"), ("OPTIONS", "/v1/models"), ("POST", "/v1/models")]}
+        self.assertEqual(len(ids), 5)
+        for one in ids:
+            self.assertRegex(one, r"^req_[0-9a-f]{24}$")
+        given = self.server.request("GET", "/health", headers={"X-Request-Id": "mine-1"}).getheader("X-Request-Id")
+        self.assertEqual(given, "mine-1")
+        self.assertRegex(self.server.request("GET", "/health", headers={"X-Request-Id": "a b"}).getheader("X-Request-Id"), "^req_")
+
+    def test_options_tell_what_may_be_done(self):
+        for path, allow in [("/v1/chat/completions", "POST, OPTIONS"), ("/v1/models", "GET, HEAD, OPTIONS")]:
+            answer = self.server.request("OPTIONS", path)
+            self.assertEqual((answer.status, answer.getheader("Allow"), answer.text), (204, allow, ""))
+            self.assertIsNone(answer.getheader("Access-Control-Allow-Headers"))
+        self.assertEqual(self.server.request("OPTIONS", "/nothing").status, 404)
+
+    def test_metrics_are_prometheuss_text(self):
+        self.server.chat(max_tokens=2)
+        kinds, seen = {}, {}
+        text = self.server.request("GET", "/metrics").text
+        self.assertTrue(text.endswith("\n"))
+        for line in text.splitlines():
+            if line.startswith("# "):
+                _, word, name, rest = line.split(" ", 3)
+                self.assertIn(word, ["HELP", "TYPE"])
+                self.assertNotIn((word, name), kinds)  # once, and before the values
+                self.assertNotIn(name, seen)
+                kinds[word, name] = rest
+                continue
+            name, labels, value = re.fullmatch(r'([a-z_:][a-z0-9_:]*)(\{[a-z]+="[^"\\\n]*"\})? (\S+)', line).groups()
+            float(value)
+            family = re.sub("_(bucket|sum|count)$", "", name) if name.startswith("ingot_time") else name
+            self.assertIn(("TYPE", family), kinds)
+            self.assertNotIn((name, labels), seen.setdefault(family, {}))
+            seen[family][name, labels] = float(value)
+        for (word, name), kind in kinds.items():
+            self.assertEqual(word == "TYPE" and kind == "counter", word == "TYPE" and name.endswith("_total"), name)
+        buckets = [(labels, value) for (name, labels), value in seen["ingot_time_to_first_token_seconds"].items() if labels]
+        self.assertEqual(sorted(value for _, value in buckets), [value for _, value in buckets])
+        self.assertEqual(buckets[-1], ('{le="+Inf"}', seen["ingot_time_to_first_token_seconds"]["ingot_time_to_first_token_seconds_count", None]))
+
+    def raw(self, data, more=b""):
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=20) as s:
+            s.sendall(data)
+            out = b""
+            while chunk := s.recv(65536):
+                out += chunk
+                if more and b"\r\n\r\n" in out:
+                    s.sendall(more)
+                    more = b""
+            return out
+
+    def test_connections_are_kept_and_old_clients_served(self):
+        get = b"GET /health HTTP/1.1\r\nHost: localhost\r\n%b\r\n"
+        out = self.raw(get % b"", get % b"Connection: close\r\n")
+        self.assertEqual(out.count(b"HTTP/1.1 200"), 2)
+        out = self.raw(b"GET /health HTTP/1.0\r\n\r\n")
+        self.assertTrue(out.endswith(b'{"status":"ok"}'), out)
+        body = json.dumps({"messages": MILLER, "max_tokens": 5, "stream": True}).encode()
+        out = self.raw(b"POST /v1/chat/completions HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        head, text = out.split(b"\r\n\r\n", 1)
+        self.assertNotIn(b"chunked", head)
+        self.assertTrue(text.startswith(b"data: {") and text.endswith(b"data: [DONE]\n\n"), text)
+
     def test_a_talk_is_not_read_again(self):
         talk = [{"role": "user", "content": "Where is the bakery, and who works there? " + LONG}]
         first = self.server.chat(talk, max_tokens=12)
@@ -311,6 +385,15 @@ class Tools(unittest.TestCase):
         self.check(self.history(calls), calls)
         self.check(self.history(calls[:1], "Let me look."), calls[:1], "Let me look.")
 
+    def test_one_call_where_no_more_are_wanted(self):
+        calls = [("weather", '{"city": "Oslo"}'), ("clock", '{"zone": "CET"}')]
+        talk = self.history(calls, "Let me look.")
+        choice = self.server.chat(talk, tools=self.weather, max_tokens=300, parallel_tool_calls=False)["choices"][0]
+        message, finish = self.stream(talk, tools=self.weather, parallel_tool_calls=False)
+        self.assertEqual((choice["finish_reason"], finish), ("tool_calls", "tool_calls"))
+        self.assertEqual([c["function"]["name"] for c in choice["message"]["tool_calls"]], ["weather"])
+        self.assertEqual(([c["name"] for c in message["calls"]], message["content"]), (["weather"], "Let me look."))
+
     def test_the_form_of_qwen_coder(self):
         xml = "<tool_call>\n<function=weather>\n<parameter=city>\nOslo\n</parameter>\n<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>"
         talk = self.history([], xml)
@@ -366,7 +449,10 @@ class Refusals(Case):
                             ({"top_logprobs": 2}, "top_logprobs"), ({"logprobs": 2}, "logprobs"), ({"logit_bias": {"x": 1}}, "logit_bias"),
                             ({"logit_bias": []}, "logit_bias"), ({"tools": [{"type": "function"}]}, "tools"), ({"seed": "x"}, "seed"),
                             ({"stream_options": 1}, "stream_options"), ({"chat_template_kwargs": 1}, "chat_template_kwargs"),
-                            ({"model": 3}, "model")]:
+                            ({"model": 3}, "model"), ({"parallel_tool_calls": 1}, "parallel_tool_calls"),
+                            ({"logit_bias": {"2048": 1}}, "logit_bias"), ({"messages": [{"role": "critic", "content": "x"}]}, "messages"),
+                            ({"messages": [{"role": "user"}]}, "messages"), ({"messages": [{"role": "tool", "content": None}]}, "messages"),
+                            ({"messages": MILLER + [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "messages")]:
             error = self.refused({"messages": MILLER, **more}, 400, "", headers=self.key)
             self.assertEqual((error["param"], error["type"]), (param, "invalid_request_error"), more)
         for prompt in [None, "", [], [1.5], [-1], [10 ** 6], {}]:
@@ -375,7 +461,8 @@ class Refusals(Case):
     def test_what_is_not_done(self):
         image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]
         for more, param in [({"n": 2}, "n"), ({"response_format": {"type": "json_object"}}, "response_format"),
-                            ({"tool_choice": "required"}, "tool_choice"), ({"functions": []}, "functions"), ({"messages": image}, "messages")]:
+                            ({"tool_choice": "required"}, "tool_choice"), ({"functions": []}, "functions"), ({"web_search_options": {}}, "web_search_options"),
+                            ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"), ({"messages": image}, "messages")]:
             self.assertEqual(self.refused({"messages": MILLER, **more}, 422, "", headers=self.key)["param"], param)
         self.refused({"prompt": ["a", "b"]}, 422, "one prompt", path="/v1/completions", headers=self.key)
         self.refused({"prompt": "a", "echo": True}, 422, "echo", path="/v1/completions", headers=self.key)
@@ -398,8 +485,8 @@ class Refusals(Case):
             self.assertEqual(answer.status, 200)
             self.assertEqual(json.loads(answer.text)["model"], "mine")
         self.refused({}, 404, "nothing at '/v1/embeddings'", path="/v1/embeddings", headers=self.key)
-        for method, path, allow in [("GET", "/v1/chat/completions", "POST"), ("POST", "/", "GET, HEAD"), ("DELETE", "/v1/models", "GET, HEAD"),
-                                    ("OPTIONS", "/health", "GET, HEAD")]:
+        for method, path, allow in [("GET", "/v1/chat/completions", "POST, OPTIONS"), ("POST", "/", "GET, HEAD, OPTIONS"),
+                                    ("DELETE", "/v1/models", "GET, HEAD, OPTIONS")]:
             answer = self.server.request(method, path, headers=self.key)
             self.assertEqual((answer.status, answer.getheader("Allow")), (405, allow))
 
@@ -412,6 +499,15 @@ class Refusals(Case):
         other = Server("--allow-origin", "https://friend.example")
         answer = other.request("OPTIONS", "/v1/chat/completions", headers={"Origin": "https://friend.example"})
         self.assertEqual((answer.status, answer.getheader("Access-Control-Allow-Origin")), (204, "https://friend.example"))
+        # what OpenAI's client for browsers sends
+        asked = "authorization,content-type,x-stainless-arch,x-stainless-lang,x-stainless-retry-count"
+        answer = other.request("OPTIONS", "/v1/chat/completions", headers={
+            "Origin": "https://friend.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": asked})
+        self.assertEqual((answer.status, answer.getheader("Access-Control-Allow-Headers")), (204, asked))
+        answer = other.request("OPTIONS", "/v1/models", headers={"Origin": "https://friend.example", "Access-Control-Request-Headers": "x;y"})
+        self.assertEqual(answer.getheader("Access-Control-Allow-Headers"), "Authorization, Content-Type")
+        self.assertIn("X-Request-Id", other.request("GET", "/health", headers={"Origin": "https://friend.example"})
+                      .getheader("Access-Control-Expose-Headers"))
         self.assertEqual(other.request("GET", "/health", headers={"Origin": "https://evil.example"}).status, 403)
         other.close()
 
