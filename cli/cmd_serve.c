@@ -9,6 +9,7 @@
 #include <malloc.h>
 #endif
 #include <stdlib.h>
+#include <sys/resource.h>
 
 /* Buffers from this size on are the system's again as soon as they are freed. glibc raises the
  * limit to that of the largest that was freed, and then a few bodies of 16 MB stay in its pools for
@@ -56,6 +57,17 @@ static const struct ig_opt options[] = {
 };
 // clang-format on
 
+/* Descriptors for all connections, where the system lets us: many shells start with few. */
+static void raise_limit(int64_t connections)
+{
+    struct rlimit limit;
+    rlim_t want = (rlim_t)connections + 64;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) return;
+    limit.rlim_cur =
+        limit.rlim_max == RLIM_INFINITY || limit.rlim_max > want ? want : limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit); /* else fewer connections are taken */
+}
+
 static bool go_on(void *user, const struct ig_progress *progress)
 {
     (void)user;
@@ -97,6 +109,7 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
 #ifdef M_MMAP_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER);
 #endif
+    raise_limit(serve.connections_max);
     cli_interrupt_arm();
     bool ok = ig_server_open(args->model, &serve, &server, err) && announce(args, server, err) &&
               ig_server_run(server, &own, err);

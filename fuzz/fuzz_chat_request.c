@@ -18,7 +18,7 @@ static void check_read(const struct serve_request *r)
         IG_ASSERT(r->prompt->type == IG_JSON_STRING || r->prompt->type == IG_JSON_ARRAY);
         return;
     }
-    if (serve__request_variables(r, true, &variables, &error))
+    if (serve__request_variables(r, true, "system", &variables, &error))
         IG_ASSERT(ig_json_get(variables, "messages")->type != IG_JSON_NULL || r->kwargs);
     else
         IG_ASSERT(error.status >= 400 && error.status < 600);

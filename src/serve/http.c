@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #define SIGN_SECONDS  10.0  /* of silence, then a comment goes out, so that nobody hangs up */
 #define WRITE_SECONDS 60    /* that a client may take nothing of what is written */
 #define STREAM_BLOCK  16384
+#define FILES_BESIDE  32 /* descriptors that are not connections' */
 
 /* ---- answers ---- */
 
@@ -398,6 +400,17 @@ static bool is_loopback(const struct sockaddr *address)
     return IN6_IS_ADDR_LOOPBACK(&in->sin6_addr);
 }
 
+/* As many as there are file descriptors for, beside those of the rest: where these end, connections
+ * could not even be closed. */
+static unsigned connections_of(const struct ig_serve_options *o)
+{
+    struct rlimit limit;
+    int64_t most = o->connections_max;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)most + FILES_BESIDE)
+        most = (int64_t)limit.rlim_cur - FILES_BESIDE;
+    return most < 1 ? 1 : (unsigned)most;
+}
+
 static bool start(struct serve_http *http, const struct addrinfo *address, struct ig_err *err)
 {
     const struct ig_serve_options *o = &http->server->options;
@@ -408,11 +421,11 @@ static bool start(struct serve_http *http, const struct addrinfo *address, struc
     errno = 0;
     http->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, silent, NULL,
-        MHD_OPTION_SOCK_ADDR, address->ai_addr, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)o->connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)WRITE_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_UNESCAPE_CALLBACK, as_it_is, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
+        MHD_OPTION_SOCK_ADDR, address->ai_addr, MHD_OPTION_CONNECTION_LIMIT, connections_of(o),
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)WRITE_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
+        as_it_is, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
     if (!http->daemon)
         return ig_err_errno(err, errno ? errno : EADDRINUSE, "cannot listen on %s, port %lld",
                             o->host, (long long)o->port);
@@ -459,7 +472,10 @@ void serve__http_tick(struct serve_http *http)
 
 void serve__http_quiesce(struct serve_http *http)
 {
-    if (http->quiesced < 0) http->quiesced = MHD_quiesce_daemon(http->daemon);
+    if (http->quiesced >= 0) return;
+    http->quiesced = MHD_quiesce_daemon(http->daemon);
+    /* It may be closed only at the end; new clients must not wait in its queue until then. */
+    if (http->quiesced >= 0) shutdown(http->quiesced, SHUT_RDWR);
 }
 
 int64_t serve__http_busy(struct serve_http *http)

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#define LAST_WORDS_SECONDS 1.0 /* that clients get to read that their reply was cut off */
+
 /* The last part of the folder's path. */
 static void find_name(struct ig_server *s, const char *model)
 {
@@ -80,6 +82,9 @@ void ig_server_close(struct ig_server *server)
     struct ig_server *s = server;
     if (!s) return;
     if (s->engine) serve__engine_stop(s->engine); /* replies end, and so do their connections */
+    double until = ig_clock_seconds() + LAST_WORDS_SECONDS;
+    while (s->http && serve__http_busy(s->http) > 0 && ig_clock_seconds() < until)
+        pause_shortly(); /* while they say so */
     serve__http_free(s->http);
     serve__engine_free(s->engine);
     ig_template_close(s->tmpl);

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -24,11 +25,12 @@ LONG = "The baker sells bread at the market. "
 
 
 class Server:
-    def __init__(self, *options, model=None, **env):
+    def __init__(self, *options, model=None, files=None, **env):
+        limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))) if files else None
         kept = {k: v for k, v in os.environ.items() if k != "INGOT_API_KEY"}
         self.process = subprocess.Popen([PROGRAM, "serve", str(model or FIXTURES / "models/lantern"), "--port", "0", "-q", "-j", "2",
                                          *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        env={**kept, **env})
+                                        env={**kept, **env}, preexec_fn=limit)
         self.url = self.process.stdout.readline().strip()
         self.port = int(self.url.rsplit(":", 1)[1]) if self.url else None
 
@@ -781,7 +783,40 @@ class Life(unittest.TestCase):
             time.sleep(0.01)
         self.assertEqual(server.stop()[0], 0)
         thread.join()
+        self.assertIn("the server is shutting down", answer[0].strip().split("\n\n")[-1])
         self.assertNotIn("[DONE]", answer[0])
+
+    def test_new_clients_are_refused_while_it_drains(self):
+        server = Server()
+        thread = threading.Thread(target=server.request, args=("POST", "/v1/chat/completions", self.forever))
+        thread.start()
+        while server.metric("ingot_requests_running") == 0:
+            time.sleep(0.01)
+        server.process.send_signal(signal.SIGTERM)
+        refused = False
+        while not refused and server.process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", server.port), timeout=20).close()
+            except ConnectionRefusedError:
+                refused = True
+            except OSError:
+                pass  # in between
+        thread.join()
+        self.assertEqual((refused, server.process.wait(60)), (True, 0))
+        server.process.communicate()
+
+    def test_few_file_descriptors(self):
+        server = Server(files=64)
+        idle = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(100)]
+        used = lambda: sum(map(int, pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+        if pathlib.Path("/proc/self/stat").exists():
+            before = used()
+            time.sleep(0.5)
+            self.assertLess(used() - before, 5)  # hundredths of a second: it does not spin
+        for s in idle:
+            s.close()
+        self.assertEqual(server.say(max_tokens=2), server.say(max_tokens=2))
+        server.close()
 
     def test_requests_have_a_time(self):
         server = Server("--request-timeout", "0.1", "--parallel", "1")
