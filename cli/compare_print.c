@@ -154,7 +154,7 @@ static void print_model(const struct ig_comparison *c, int model, bool markdown)
     cli_grid_put(&grid, "p");
     cli_grid_put(&grid, "p (Holm)");
     cli_grid_put(&grid, "margins");
-    if (c->plan > 0) cli_grid_put(&grid, "items for %.3g", 100 * c->plan);
+    if (c->plan > 0) cli_grid_put(&grid, "items for %.3g points", 100 * c->plan);
     cli_grid_put(&grid, "verdict");
     for (int t = 0; t < c->task_count; t++)
         if (c->models[model].pairs[t].verdict != IG_VERDICT_NONE) put_pair(&grid, c, model, t);

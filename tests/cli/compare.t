@@ -25,6 +25,17 @@ Runs of the harness and of ours meet: the same rows and prompts, whoever scored 
   note: anvil was not run on openbookqa
   note: anvil was not run on winogrande
 
+A card says what bold means; a plan, of how many points; of one model nothing is best.
+
+  $ ingot compare $INGOT_TESTS/golden/compare/lm-eval six --tasks piqa --markdown | grep -e best -e "^| anvil"
+  | anvil | **1.000** | **1.000** |
+  Bold: best of its column, which is no test; acc_norm: piqa
+  $ ingot compare $INGOT_TESTS/golden/compare/lm-eval six --tasks piqa --plan 0.02 | grep -o "items for .*"
+  items for 2 points  verdict
+  $ ingot compare six --tasks piqa | tail -n 2
+  anvil  1.000      1.000
+  acc_norm: piqa
+
 Runs of other items are refused, and the items named.
 
   $ ingot eval fx/models/anvil --tasks piqa --limit 5 --output five --quiet > /dev/null
