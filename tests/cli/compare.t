@@ -11,7 +11,7 @@ Runs of the harness and of ours meet: the same rows and prompts, whoever scored 
   task       items  lost  gained  points   95 % interval      p  p (Holm)  margins  verdict
   boolq          6     0       0    +0.0  -39.0 to +39.0  1.000     1.000    0.125  not distinguishable (the same on all 6 items)
   piqa           6     0       2   +33.3  -18.7 to +70.0  0.250     0.500    0.688  not distinguishable (only 2 of 6 items differ)
-  mean of 2     12                 +16.7  -15.9 to +43.4  0.083                     not distinguishable (finds differences from 29.7 points)
+  mean of 2     12                 +16.7  -15.9 to +43.4  0.315                     not distinguishable (finds differences from 29.7 points)
   anvil: not distinguishable on any of 2 tasks; mean of 2 +16.7 points: not distinguishable (finds differences from 29.7 points)
   
   counted together: boolq 6 items, 5 by article

@@ -132,6 +132,20 @@ static void the_same_run_is_the_same(void **state)
     ig_compare_close(c);
 }
 
+/* Three items, all gained: drawn again and again they are all gained; that is no p of 0.0002. */
+static void few_items_are_no_certainty(void **state)
+{
+    (void)state;
+    struct ig_comparison *c;
+    make_run((struct made){.run = "none", .items = 3, .right = "0"});
+    make_run((struct made){.run = "all", .items = 3, .right = "1"});
+    check_ok(compare("none", "all", &c), &err);
+    const struct ig_compare_mean *mean = &c->models[1].mean;
+    assert_true(mean->difference == 1 && mean->verdict == IG_VERDICT_SAME);
+    assert_true((mean->p < 0.05) == (mean->low > 0));
+    ig_compare_close(c);
+}
+
 struct seen {
     int gained, lost;
     char last[256];
@@ -468,6 +482,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_and_words),
         cmocka_unit_test(the_same_run_is_the_same),
+        cmocka_unit_test(few_items_are_no_certainty),
         cmocka_unit_test(flips_have_their_texts),
         cmocka_unit_test(clusters_are_found),
         cmocka_unit_test(folders_are_searched),

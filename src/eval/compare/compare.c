@@ -317,7 +317,8 @@ static void adjust(struct ig_compare_pair *pairs, int count, double *scratch)
 }
 
 /* Where few items differ, what is drawn from them is too sure of itself (from none: certain). So
- * the interval is at least what the tasks' own intervals make of the mean (Zou and Donner 2008). */
+ * the interval is at least what the tasks' own intervals make of the mean (Zou and Donner 2008),
+ * and p is no smaller than what that interval, as a normal one, says of 0. */
 static void widen(const struct compare *c, int run, struct eval_resampled *r)
 {
     double difference = 0, below = 0, above = 0, tasks = c->shown.mean_tasks;
@@ -330,6 +331,8 @@ static void widen(const struct compare *c, int run, struct eval_resampled *r)
     }
     r->interval.low = fmin(r->interval.low, difference - sqrt(below) / tasks);
     r->interval.high = fmax(r->interval.high, difference + sqrt(above) / tasks);
+    double half = sqrt(difference > 0 ? below : above) / tasks; /* the half that faces 0 */
+    if (half > 0) r->p = fmax(r->p, eval__normal_p(EVAL_Z95 * difference / half));
 }
 
 static bool compare_mean(struct compare *c, int run, const struct pairing *pairings,
