@@ -154,6 +154,7 @@ static void on_bus(int number, siginfo_t *info, void *context)
         put_text(&text, "\"}}\n");
         send(STDOUT_FILENO, &text);
     }
+    cli_die_with_ranks(SIGBUS);
     _exit(1);
 }
 

@@ -60,6 +60,10 @@ void cli_interrupt_arm(void);
 enum cli_wait { CLI_WAITS_NOT, CLI_WAITS, CLI_WAITS_AT_PROMPT };
 void cli_interrupt_wait(enum cli_wait how);
 
+/* In a signal's handler, of one of several ranks: lets this process die of the signal. Of one that
+ * only exits MPICH's starter may not take notice, and the others would wait for it. */
+void cli_die_with_ranks(int signal_number);
+
 /* ---- bad_page.c ---- */
 
 /* From here on a mapped file that cannot be read ends the program with a message, not a signal. */

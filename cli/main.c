@@ -124,6 +124,21 @@ static bool silence_others(struct ig_err *err)
     return ig_err_set(err, IG_ERR_IO, "cannot open /dev/null");
 }
 
+/* Whether all ranks were started as the same program with the same arguments. */
+static bool ranks_agree(const char *command, int argc, char **argv, struct ig_err *err)
+{
+    struct ig_buf lines = {0};
+    if (!ranks) return true;
+    ig_buf_printf(&lines, "ingot's version\t%s\nthe command line\t%s", INGOT_VERSION, command);
+    for (int i = 0; i < argc; i++) {
+        ig_buf_char(&lines, ' ');
+        ig_json_quote(&lines, ig_slice_of(argv[i]), true);
+    }
+    bool ok = ig_dist_agree(ranks, ig_buf_ok(&lines, err), ig_buf_view(&lines), err);
+    ig_buf_release(&lines);
+    return ok;
+}
+
 static int run_command(const struct cli_command *command, int argc, char **argv)
 {
     struct ig_err err = {0};
@@ -131,9 +146,11 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
     struct cli_models models = {0};
     void *args = calloc(1, command->args_size);
     if (!args) return report_error(command, false, (ig_err_nomem(&err), &err));
-    bool ok = ig_opt_parse(command->options, argc, (const char *const *)argv, args, &err) &&
-              ig_dist_open(&ranks, &err) && silence_others(&err) && ig_isa_pick(&isa, &err) &&
-              cli_models_find(command->options, args, &models, &err);
+    /* ranks first: of one that ends before it has met the others they may not hear */
+    bool ok = ig_dist_open(&ranks, &err) && silence_others(&err) &&
+              ranks_agree(command->name, argc, argv, &err) &&
+              ig_opt_parse(command->options, argc, (const char *const *)argv, args, &err) &&
+              ig_isa_pick(&isa, &err) && cli_models_find(command->options, args, &models, &err);
     const struct cli_common *common = args;
     cli_interrupt_start(command->name);
     cli_bad_page_arm(command->name, asks_for_json(argc, argv));
@@ -144,6 +161,10 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
     cli_watch_clear();
     if (ok && (fflush(stdout) != 0 || ferror(stdout)))
         ok = ig_err_set(&err, IG_ERR_IO, "cannot write to standard output");
+    if (!ok && ranks) {
+        ig_dist_defer(ranks);
+        ig_err_within(&err, "rank %d on %s", ig_dist_rank(ranks), ig_dist_host(ranks));
+    }
     int status = ok ? 0 : report_error(command, asks_for_json(argc, argv), &err);
     cli_models_release(&models);
     free(args);

@@ -33,6 +33,17 @@ static double now_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+void cli_die_with_ranks(int signal_number)
+{
+    sigset_t set;
+    if (!cli_dist()) return;
+    sigemptyset(&set);
+    sigaddset(&set, signal_number);
+    signal(signal_number, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    raise(signal_number);
+}
+
 static void on_interrupt(int signal_number)
 {
     if (waiting == CLI_WAITS_AT_PROMPT && signal_number == SIGINT) {
@@ -44,6 +55,7 @@ static void on_interrupt(int signal_number)
     if (busy && interrupts++ == 0) return;
     if (waiting == CLI_WAITS_AT_PROMPT && has_terminal) tcsetattr(STDIN_FILENO, TCSANOW, &terminal);
     if (!busy && write(STDERR_FILENO, stopped_text, stopped_len) < 0) _exit(CLI_STOPPED);
+    cli_die_with_ranks(signal_number);
     _exit(CLI_STOPPED);
 }
 

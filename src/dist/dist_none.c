@@ -14,12 +14,31 @@ bool dist__start(struct ig_dist *dist, struct ig_err *err)
 
 void dist__stop(void) {}
 
+bool dist__may_hang(const struct ig_dist *dist)
+{
+    (void)dist;
+    return false;
+}
+
+void dist__leave(const struct ig_dist *dist)
+{
+    (void)dist;
+    exit(0);
+}
+
 void dist__abort(int status)
 {
     exit(status);
 }
 
-bool dist__all(bool ok)
+bool dist__exchange(struct ig_dist *dist, const struct dist_word *mine)
 {
-    return ok;
+    dist->words[0] = *mine;
+    return true;
+}
+
+bool dist__spread(struct ig_dist *dist, void *bytes, int count)
+{
+    (void)dist, (void)bytes, (void)count;
+    return true;
 }

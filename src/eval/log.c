@@ -204,6 +204,14 @@ static bool take_over(struct ig_eval_log *log, const char *path, struct ig_err *
     return ok;
 }
 
+bool eval__log_hand_over(struct ig_eval_log *log, struct ig_err *err)
+{
+    if (fsync(log->fd) != 0) return ig_err_errno(err, errno, "cannot write '%s'", log->path);
+    close(log->fd);
+    log->fd = -1;
+    return true;
+}
+
 bool eval__log_gather(struct ig_eval_log *log, struct ig_err *err)
 {
     char path[IG_PATH_MAX];

@@ -11,6 +11,8 @@
  * writes items.log.RANK; so rank 0 opens first. */
 IG_MUST_CHECK bool eval__log_open(const char *folder, int rank, struct ig_eval_log **out,
                                   struct ig_err *err);
+/* A rank beyond the first: nothing more is added; rank 0 may read it, and remove it. */
+IG_MUST_CHECK bool eval__log_hand_over(struct ig_eval_log *log, struct ig_err *err);
 /* Takes over what other ranks, of this run or a killed one, have written, and removes it. */
 IG_MUST_CHECK bool eval__log_gather(struct ig_eval_log *log, struct ig_err *err);
 void eval__log_close(struct ig_eval_log *log); /* accepts NULL */

@@ -231,7 +231,7 @@ bool ig_eval_record_open(const struct ig_eval_set *set, const struct ig_eval_rec
     if (ok && rank == 0)
         ok = make_folders(r->folder, err) && eval__log_open(r->folder, 0, &r->log, err) &&
              find_time(r, err);
-    ok = ig_dist_meet(job->dist, ok, err);
+    ok = ig_dist_sees(job->dist, ok, r->folder, err);
     if (ok && rank > 0) ok = eval__log_open(r->folder, rank, &r->log, err);
     for (int t = 0; ok && t < set->count; t++) {
         ig_sha256_init(&r->parts[t].hash);

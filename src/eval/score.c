@@ -252,6 +252,31 @@ static bool score_part(struct run *run, int t, struct ig_eval_result *result, st
     return true;
 }
 
+/* Ranks that would give other values, or keep them under other keys, say so. */
+static bool agree(const struct run *run, struct ig_err *err)
+{
+    const struct ig_eval_tokens *tokens = run->how->tokens;
+    char key[IG_DIGEST_HEX] = "";
+    struct ig_buf lines = {0};
+    struct ig_digest_state *state = ig_digest_new();
+    bool ok = state || ig_err_nomem(err);
+    for (int64_t i = 0; ok && i < tokens->items; i++) {
+        ok = item_key(run, i, key, err);
+        if (ok) ig_digest_feed(state, key, sizeof key);
+    }
+    if (ok) ig_digest_hex(ig_digest_end(state), key);
+    ig_digest_free(state);
+    ig_buf_printf(&lines,
+                  "the arithmetic (IG_KERNELS sets it)\t%s\nthe model's content\t%s\n"
+                  "the number of items\t%lld\nthe items' text\t%s\n",
+                  ig_model_arithmetic(run->model), run->how->identity->model,
+                  (long long)tokens->items, key);
+    ok = ok && ig_buf_ok(&lines, err);
+    ok = ig_dist_agree(run->how->dist, ok, ig_buf_view(&lines), err);
+    ig_buf_release(&lines);
+    return ok;
+}
+
 /* Each rank scores its share into its log; then rank 0 has them all in its own. */
 static bool share_items(struct run *run, struct ig_err *err)
 {
@@ -260,12 +285,14 @@ static bool share_items(struct run *run, struct ig_err *err)
     if (!run->how->log)
         return ig_err_set(err, IG_ERR_USAGE,
                           "ranks hand over what they scored through a log: give --output DIR");
+    if (!agree(run, err)) return false;
     run->sharing = true;
     while (run->next < run->how->tokens->items)
         if (!report(run, NULL, 0, err) || !score_batch(run, &run->next, err)) return false;
     run->sharing = false;
     run->next = 0;
-    if (!ig_dist_meet(dist, true, err)) return false;
+    bool ok = ig_dist_rank(dist) == 0 || eval__log_hand_over(run->how->log, err);
+    if (!ig_dist_meet(dist, ok, err)) return false;
     if (ig_dist_rank(dist) > 0) return true;
     memset(run->rows, 0, (size_t)run->how->tokens->items * sizeof(*run->rows));
     return eval__log_gather(run->how->log, err) && look_up(run, err);

@@ -438,7 +438,9 @@ bool ig_merge_run(struct ig_merge *m, const struct ig_watch *watch, struct ig_jo
     m->watch_lock = &run.lock;
     bool ok = prepare(&run, err) && merge__outputs_start(m, err);
     if (ok && m->job.trace) ok = merge__sketch_open(m, &run.sketch, err);
-    ok = ok && run_all(&run, err) && merge__outputs_gather(m, err);
+    ok = ok && run_all(&run, err);
+    if (ok && run.sketch && run.owner) ok = merge__sketch_sync(run.sketch, err);
+    ok = ok && merge__outputs_gather(m, err);
     if (ok && run.sketch && ig_dist_rank(m->job.dist) == 0)
         ok = merge__sketch_take(run.sketch, &sketchbook, err);
     ok = ok && merge__outputs_finish(m, ig_buf_view(&sketchbook), err);

@@ -135,7 +135,8 @@ static bool start_plain(struct ig_merge *m, struct merge_output *o, struct ig_er
 
 bool merge__outputs_start(struct ig_merge *m, struct ig_err *err)
 {
-    if (m->output_count > 1 && !ig_dir_make(m->job.out, err)) return false;
+    bool makes = m->output_count > 1 && ig_dist_rank(m->job.dist) == 0;
+    if (makes && !ig_dir_make(m->job.out, err)) return false;
     for (int i = 0; i < m->output_count; i++) {
         struct merge_output *o = &m->outputs[i];
         if (!o->cast) {

@@ -244,11 +244,15 @@ static bool open_stage(struct ig_writer *w, struct ig_err *err)
     return ok;
 }
 
-static bool open_all(struct ig_writer *w, const struct ig_writer_plan *plan, struct ig_err *err)
+/* What is known without looking at OUT. */
+static bool prepare(struct ig_writer *w, const struct ig_writer_plan *plan, struct ig_err *err)
 {
-    if (!copy_plan(w, plan, err)) return false;
-    if (!store__shards_plan(&w->plan, &w->arena, &w->shards, err)) return false;
-    if (!allocate(w, err) || !digest_plan(w, err)) return false;
+    return copy_plan(w, plan, err) && store__shards_plan(&w->plan, &w->arena, &w->shards, err) &&
+           allocate(w, err) && digest_plan(w, err);
+}
+
+static bool open_all(struct ig_writer *w, struct ig_err *err)
+{
     if (!look_for_whole(w, err)) return false;
     if (w->whole) return true;
     if (!store__check_replaceable(w, err)) return false;
@@ -260,11 +264,26 @@ static bool open_all(struct ig_writer *w, const struct ig_writer_plan *plan, str
     return open_stage(w, err);
 }
 
-static bool open_joined(struct ig_writer *w, const struct ig_writer_plan *plan, struct ig_err *err)
+/* All ranks have the same plan; then rank 0 makes the folder, and the others open what is there. */
+static bool open_shared(struct ig_writer *w, bool ok, struct ig_err *err)
 {
-    return copy_plan(w, plan, err) && store__shards_plan(&w->plan, &w->arena, &w->shards, err) &&
-           allocate(w, err) && digest_plan(w, err) && look_for_whole(w, err) &&
-           (w->whole || store__join(w, err));
+    struct ig_dist *dist = w->plan.dist;
+    struct ig_buf lines = {0};
+    char hex[IG_DIGEST_HEX];
+    ig_digest_hex(w->plan_digest, hex);
+    ig_buf_slice(&lines, w->plan.origins);
+    ig_buf_printf(&lines, "the layout of '%s'\t%s\n", w->plan.out, hex);
+    ok = ig_dist_agree(dist, ok && ig_buf_ok(&lines, err), ig_buf_view(&lines), err);
+    ig_buf_release(&lines);
+    if (!ok) return false;
+    ok = ig_dist_tell(dist, w->rank > 0 || open_all(w, err), &w->whole, err);
+    if (w->whole)
+        for (int64_t i = 0; i < w->plan.count; i++)
+            atomic_store(&w->slots[i].state, WRITER_DONE);
+    if (!ok || w->whole) return ok;
+    if (!ig_dist_sees(dist, true, w->partial, err)) return false;
+    w->owns_partial = false; /* the others have work in it */
+    return w->rank == 0 || store__join(w, err);
 }
 
 bool ig_writer_open(const struct ig_writer_plan *plan, struct ig_writer **out, struct ig_err *err)
@@ -275,11 +294,8 @@ bool ig_writer_open(const struct ig_writer_plan *plan, struct ig_writer **out, s
     w->rank = ig_dist_rank(plan->dist);
     pthread_mutex_init(&w->lock, NULL);
     store__window_init(&w->window);
-    /* Rank 0 makes the folder; the others wait for it, then open what is there. */
-    bool ok = w->rank > 0 || open_all(w, plan, err);
-    ok = ig_dist_meet(plan->dist, ok, err);
-    if (ok && w->rank > 0) ok = open_joined(w, plan, err);
-    if (ok && ig_dist_size(plan->dist) > 1) w->owns_partial = false; /* others have work in it */
+    bool ok = prepare(w, plan, err);
+    ok = ig_dist_size(plan->dist) > 1 ? open_shared(w, ok, err) : ok && open_all(w, err);
     if (!ok) {
         ig_writer_close(w);
         return false;

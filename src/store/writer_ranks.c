@@ -68,8 +68,13 @@ bool store__join(struct ig_writer *w, struct ig_err *err)
 
 /* ---- the end */
 
-static bool sync_shards(const struct ig_writer *w, struct ig_err *err)
+/* The journal too: NFS shows others what was written once it is synced, and a name that is removed
+ * stays as .nfs.. while the file is open. */
+static bool sync_files(struct ig_writer *w, struct ig_err *err)
 {
+    if (fsync(w->journal.fd) != 0)
+        return ig_err_errno(err, errno, "cannot write '%s'", w->journal.path);
+    store__journal_close(&w->journal);
     for (int i = 0; i < w->fd_count; i++)
         if (w->fds[i] >= 0 && fsync(w->fds[i]) != 0)
             return ig_err_errno(err, errno, "cannot write '%s'", w->shards.shards[i].name);
@@ -78,6 +83,10 @@ static bool sync_shards(const struct ig_writer *w, struct ig_err *err)
 
 bool store__forget_ranks(const struct ig_writer *w, struct ig_err *err)
 {
+    char mark[IG_PATH_MAX]; /* of a run that was killed while ranks met */
+    if (!ig_path_join(mark, w->partial, IG_DIST_MARK, err)) return false;
+    if (unlink(mark) != 0 && errno != ENOENT)
+        return ig_err_errno(err, errno, "cannot remove '%s'", mark);
     for (int rank = 1; rank < IG_RANKS_MAX; rank++) {
         struct store_journal other;
         if (!store__journal_name(&other, w->partial, rank, err)) return false;
@@ -102,7 +111,7 @@ bool store__close_books(struct ig_writer *w, struct ig_err *err)
 bool ig_writer_gather(struct ig_writer *w, struct ig_err *err)
 {
     if (ig_dist_size(w->plan.dist) == 1) return true;
-    bool ok = w->rank == 0 || w->whole || w->plan.no_sync || sync_shards(w, err);
+    bool ok = w->rank == 0 || w->whole || sync_files(w, err);
     if (!ig_dist_meet(w->plan.dist, ok, err)) return false;
     if (w->rank > 0 || w->whole) return true;
     return store__replay_ranks(w, err) && store__close_books(w, err);

@@ -7,8 +7,9 @@
  * CALL: read pread write pwrite fsync rename fallocate mmap. WHAT: EIO, ENOSPC, EDQUOT, ESTALE;
  * "short" (half of the bytes go through, once); "cut" (the file loses all from its middle on, then
  * the call goes on); "touch" (it gets another modification time); "kill", "int",
- * "term" (that signal comes to the process, before the call). N 0 counts only. With a "+" behind N
- * all calls from the Nth on fail, as they do on a disk that is full or gone. */
+ * "term" (that signal comes to the process, before the call); "stop" (it stands still for a
+ * second); "late" (of write: others see it after fsync or close, as on NFS). N 0 counts only. With
+ * a "+" behind N all calls from the Nth on fail, as they do on a disk that is full or gone. */
 #undef _FILE_OFFSET_BITS /* so that pread and pread64 are two names here */
 #include <dlfcn.h>
 #include <errno.h>
@@ -75,7 +76,35 @@ static void path_of(int fd, char path[4096])
     path[n > 0 ? n : 0] = '\0';
 }
 
-/* 0: go on; 1: go on with half; -1: fail, errno is set. */
+/* Its own hand wakes it. */
+static void stand_still(void)
+{
+    pid_t self = getpid();
+    if (fork() == 0) {
+        sleep(1);
+        kill(self, SIGCONT);
+        _exit(0);
+    }
+    raise(SIGSTOP);
+}
+
+/* What was written and is not seen yet; of as many files at once as the tests need. */
+static struct {
+    int fd;
+    size_t bytes;
+    char data[1 << 16];
+} late = {.fd = -1};
+
+static ssize_t withhold(int fd, const void *data, size_t bytes)
+{
+    if ((late.fd >= 0 && late.fd != fd) || bytes > sizeof late.data - late.bytes) abort();
+    late.fd = fd;
+    memcpy(late.data + late.bytes, data, bytes);
+    late.bytes += bytes;
+    return (ssize_t)bytes;
+}
+
+/* 0: go on; 1: go on with half; 2: withhold; -1: fail, errno is set. */
 static int before(const char *call, const char *path)
 {
     struct stat st;
@@ -86,12 +115,14 @@ static int before(const char *call, const char *path)
             return -1;
         }
     if (strcmp(fault.what, "touch") == 0 && utimensat(AT_FDCWD, path, NULL, 0) != 0) abort();
+    if (strcmp(fault.what, "stop") == 0) stand_still();
     if (strcmp(fault.what, "kill") == 0) kill(getpid(), SIGKILL);
     if (strcmp(fault.what, "int") == 0) kill(getpid(), SIGINT);
     if (strcmp(fault.what, "term") == 0) kill(getpid(), SIGTERM);
     if (strcmp(fault.what, "cut") == 0 && stat(path, &st) == 0 &&
         truncate(path, st.st_size / 2) != 0)
         abort();
+    if (strcmp(fault.what, "late") == 0) return 2;
     return strcmp(fault.what, "short") == 0;
 }
 
@@ -114,6 +145,7 @@ static int before_fd(const char *call, int fd)
         REAL(ssize_t, #symbol, __VA_ARGS__);                                                       \
         int how = before_fd(call, fd);                                                             \
         if (how < 0) return -1;                                                                    \
+        if (how == 2) return withhold(fd, data, bytes);                                            \
         if (how > 0 && bytes > 1) bytes /= 2;                                                      \
         return real arguments;                                                                     \
     }
@@ -128,10 +160,27 @@ TRANSFER(pwrite, "pwrite", const void *, AT, (fd, data, bytes, at), int, const v
 TRANSFER(pwrite64, "pwrite", const void *, AT, (fd, data, bytes, at), int, const void *, size_t,
          off_t)
 
+static void show(int fd)
+{
+    REAL(ssize_t, "write", int, const void *, size_t);
+    if (late.fd != fd) return;
+    if (real(fd, late.data, late.bytes) != (ssize_t)late.bytes) abort();
+    late.fd = -1;
+    late.bytes = 0;
+}
+
 int fsync(int fd)
 {
     REAL(int, "fsync", int);
+    if (fd >= 0) show(fd);
     return before_fd("fsync", fd) < 0 ? -1 : real(fd);
+}
+
+int close(int fd)
+{
+    REAL(int, "close", int);
+    if (fd >= 0) show(fd);
+    return real(fd);
 }
 
 #define FALLOCATE(symbol)                                                                          \

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import signal
@@ -381,6 +382,10 @@ dtype: bfloat16
         self.ingot(*args, "--resume")
 
 
+def cpu():
+    return pathlib.Path("/proc/cpuinfo").read_text()
+
+
 def find_mpirun():
     """The mpirun of the MPI that the program was built with, or None: another one starts processes that do not know
     of each other, and is refused."""
@@ -412,9 +417,13 @@ class Ranks(Case):
 
     def ranks(self, count, *args, fault=None, rank=0):
         """Only one of the ranks has the fault."""
-        script = 'if [ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = "$FAULTY" ]; then export LD_PRELOAD="$FAULTS"; fi; exec "$@"'
-        env = dict(self.env(None), FAULTY=str(rank) if fault else "none", FAULTS=LIBRARY, INGOT_FAULT=fault or "", **RANKS_ENV,
-                   **(NODES_ENV if isinstance(self, Nodes) else {}))
+        return self.start(count, 'export LD_PRELOAD="$FAULTS"; exec "$@"' if fault else ":", rank, args,
+                          FAULTS=LIBRARY, INGOT_FAULT=fault or "")
+
+    def start(self, count, odd, rank, args, **env):
+        """The shell commands `odd` run on that rank, with the command in $@."""
+        script = f'if [ "${{OMPI_COMM_WORLD_RANK:-$PMI_RANK}}" = {rank} ]; then {odd}; fi; exec "$@"'
+        env = dict(self.env(None), **env, **RANKS_ENV, **(NODES_ENV if isinstance(self, Nodes) else {}))
         got = subprocess.run([*self.launcher(), "-n", str(count), "sh", "-c", script, "sh", PROGRAM, *args, "-q", "-j", "1"],
                              cwd=self.work, env=env, capture_output=True, text=True, timeout=60)
         return got.returncode, got.stdout, got.stdout + got.stderr  # MPICH tells on stdout who was killed
@@ -430,7 +439,7 @@ class Ranks(Case):
             self.clear()
 
     def test_a_rank_fails(self):
-        says = {"kill": "signal 9|exit code: 9|killed|another rank has failed", "EIO": "input/output error", "term": "stopped"}
+        says = {"kill": "signal 9|exit code: 9|killed|rank 0 has gone", "EIO": "input/output error", "term": "stopped"}
         for name, args in self.TASKS.items():
             self.ingot(*args)
             want = digest(self.work / "out")
@@ -447,6 +456,52 @@ class Ranks(Case):
                     self.assertEqual([p.name for p in self.work.glob("out*")], ["out"])
             self.clear()
 
+    def test_a_rank_stands_still(self):
+        """For a second: the others wait. Rank 0 while it makes the folder, and while it closes the books; others between."""
+        args = COMMANDS["both"][0]
+        self.ingot(*args)
+        want = digest(self.work / "out")
+        for rank, fault in [(0, "fallocate:1:stop:out"), (1, "pwrite:2:stop:out"), (2, "fsync:1:stop:out"),
+                            (0, "rename:2:stop:out")]:
+            self.clear()
+            code, _, err = self.ranks(3, *args, fault=fault, rank=rank)
+            self.assertEqual((code, digest(self.work / "out")), (0, want), f"{fault} {err}")
+        args = ["eval", "in/anvil", "-t", "mini", "-l", "9", "-o", "out"]
+        self.clear()
+        _, want, _ = self.ingot(*args)
+        for rank in (0, 2):
+            self.clear()
+            self.assertEqual(self.ranks(3, *args, fault="write:2:stop:items.log", rank=rank)[:2], (0, want))
+
+    def test_killed_in_the_first_and_last_phase(self):
+        args = COMMANDS["both"][0]
+        self.ingot(*args)
+        want = digest(self.work / "out")
+        faults = [(0, f"fallocate:{n}:kill:out") for n in (1, 2)] + [(0, f"rename:{n}:kill:out") for n in (1, 2, 3, 4)]
+        faults += [(2, "fsync:1:kill:out"), (2, "pread:1:kill:in/"), (0, "fsync:3:kill:out"), (0, "write:1:kill:journal")]
+        for i, (rank, fault) in enumerate(faults):
+            with self.subTest(rank=rank, fault=fault):
+                self.clear()
+                code, _, err = self.ranks(3, *args, fault=fault, rank=rank)
+                self.assertNotEqual(code, 0, err)
+                code, _, err = self.ranks(2 + i % 3, *args, "--resume")
+                self.assertTrue(code == 0 or "exists" in err, err)
+                self.assertEqual(digest(self.work / "out"), want)
+                self.assertEqual([p.name for p in self.work.glob("out*")], ["out"])
+
+    def test_writes_that_others_see_late(self):
+        """What a rank has written is seen by the others when it has synced or closed the file, as NFS has it."""
+        args = ["merge", "r.yaml", "out", "--trace"] if "--trace" in self.ingot("merge", "--help")[1] else COMMANDS["merge"][0]
+        self.ingot(*args)
+        want = digest(self.work / "out")
+        self.clear()
+        code, _, err = self.ranks(3, *args, fault="write:1+:late:ingot.journal", rank=1)
+        self.assertEqual((code, digest(self.work / "out")), (0, want), err)
+        self.clear()
+        args = ["eval", "in/anvil", "-t", "mini", "-l", "9", "-o", "out", "--json"]
+        code, _, err = self.ranks(3, *args, fault="write:1+:late:items.log", rank=1)
+        self.assertEqual(code, 0, err)
+
     def test_eval(self):
         args = ["eval", "in/anvil", "-t", "mini", "-l", "9", "-o", "out"]
         _, want, _ = self.ingot(*args)
@@ -456,6 +511,101 @@ class Ranks(Case):
             self.assertNotEqual(code, 0, err)
             code, out, err = self.ranks(3, *args) if rank % 2 else self.run_with(None, *args)
             self.assertEqual((code, out), (0, want), err)
+
+
+class Differing(Ranks):
+    """One of the ranks is not as the others: it says in what, and all end soon. A mount namespace gives it files of its own."""
+    EVAL = ["eval", "in/anvil", "-t", "mini", "-l", "9", "-o", "share/out"]
+    MERGE = ["merge", "r.yaml", "share/out"]
+    VIEW = 'exec unshare --mount sh -c \'mount --bind "$OWN" "$PLACE" && exec "$@"\' sh "$@"'
+
+    test_same_bytes = test_a_rank_fails = test_eval = test_a_rank_stands_still = None  # those of Ranks run there
+    test_killed_in_the_first_and_last_phase = test_writes_that_others_see_late = None
+
+    def setUp(self):
+        super().setUp()
+        (self.work / "share").mkdir()
+        (self.work / "own").mkdir()
+
+    def refuse(self, says, odd, args, **env):
+        code, _, err = self.start(3, odd, 1, args, **env)
+        self.assertNotEqual(code, 0, err)
+        lines = [line for line in err.splitlines() if line.startswith("ingot ") and not line.endswith(": stopped")]
+        self.assertRegex("\n".join(lines), f"ingot {args[0]}: rank 1 on [^ :]+: {says}")
+        self.assertEqual(len(lines), 1, err)  # the others let it speak
+        self.assertEqual([p.name for p in (self.work / "share").glob("out/*.partial")], [])
+
+    def own(self, place, change=lambda path: None):
+        """A copy of the file or folder, changed, which rank 1 sees in its place."""
+        if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
+            self.skipTest("mount namespaces are not permitted")
+        own, place = self.work / "own" / pathlib.Path(place).name, self.work / place
+        if place.is_dir():
+            shutil.rmtree(own, ignore_errors=True)
+            shutil.copytree(place, own)
+        else:
+            shutil.copy2(place, own)
+        change(own)
+        return {"OWN": str(own), "PLACE": str(place)}
+
+    def test_options(self):
+        for args in (self.MERGE, self.EVAL):
+            for option in ("--json", "--nonsense"):
+                self.refuse("the command line is not as rank 0 on [^ ]+ has it: .* there ", f'exec "$@" {option}', args)
+
+    def test_versions(self):
+        version = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True).stdout.split()[1].encode()
+        other = self.work / "other"
+        other.write_bytes(pathlib.Path(PROGRAM).read_bytes().replace(version + b"\0", version[:-1] + b"9\0"))
+        other.chmod(0o755)
+        self.refuse(f"ingot's version is not as rank 0 on [^ ]+ has it: .*9; there {version.decode()}",
+                    f'shift; exec {other} "$@"', self.MERGE)
+
+    def test_arithmetic(self):
+        if os.environ.get("IG_KERNELS", "ref" if not re.search("avx2|asimd", cpu()) else "") == "ref":
+            self.skipTest("the others have no other")
+        self.refuse("the arithmetic .* is not as rank 0 on", 'IG_KERNELS=ref exec "$@"', self.EVAL)
+
+    def test_inputs(self):
+        def touch(path):
+            os.utime(path, (1e9, 2e9))
+
+        def append(path):
+            path.write_bytes(path.read_bytes() + b" ")
+        for place, change, name in [("in/anvil/model.safetensors", touch, "in/anvil/model.safetensors"),
+                                    ("in/anvil/config.json", append, "in/anvil/config.json"),
+                                    ("in/anvil/tokenizer.json", append, "in/anvil/tokenizer.json"),
+                                    ("r.yaml", append, "the recipe")]:
+            with self.subTest(place=place):
+                self.refuse(f"{name} is not as rank 0 on [^ ]+ has it: .*; there ", self.VIEW, self.MERGE,
+                            **self.own(place, change))
+                self.assertEqual(list((self.work / "share").iterdir()), [])
+        self.refuse("in/anvil/model.safetensors is not as", self.VIEW, ["quantize", "in/anvil", "share/out", "-r", "q4"],
+                    **self.own("in/anvil/model.safetensors", touch))
+        self.refuse("in/anvil/model.safetensors is not as", self.VIEW, ["expand", "in/anvil", "share/out", "--copies", "2"],
+                    **self.own("in/anvil/model.safetensors", touch))
+
+        def flip(path):
+            path.write_bytes(path.read_bytes()[:-1] + b"\1")
+        self.refuse("the model's content is not as rank 0 on", self.VIEW, self.EVAL,
+                    **self.own("in/anvil/model.safetensors", flip))
+
+    def test_a_folder_that_is_not_shared(self):
+        """Empty there, or with what another run has left there."""
+        says = "'share/out[^']*' is not the folder that rank 0 on [^ ]+ writes: all ranks need one that they share"
+        for args in (self.MERGE, [*self.MERGE, "--quantize", "none,mxfp4"], self.EVAL):
+            with self.subTest(args=args):
+                self.refuse(says, self.VIEW, args, **self.own("share"))
+                self.assertEqual(list((self.work / "own/share").iterdir()), [])  # nothing is left there
+                shutil.rmtree(self.work / "share")
+                (self.work / "share").mkdir()
+        count = self.count("write", "journal", self.MERGE)
+        shutil.rmtree(self.work / "share/out", ignore_errors=True)
+        self.run_with(f"write:{count - 3}:kill:journal", *self.MERGE, code=-9)
+        self.refuse(says, self.VIEW, [*self.MERGE, "--resume"], **self.own("share"))
+        self.ingot(*self.MERGE, "--resume")
+        self.ingot(*self.EVAL[:-1], "share/scores")
+        self.refuse("'share/scores[^']*' is not the folder", self.VIEW, [*self.EVAL[:-1], "share/scores"], **self.own("share"))
 
 
 class Nodes(Ranks):

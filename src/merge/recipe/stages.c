@@ -308,10 +308,9 @@ static bool make(const struct ig_recipe *r, const struct ig_merge_job *like, con
                                .states = like->states};
     bool ok = ig_merge_plan(&job, watch, &merge, err);
     bool made = ok && like->resume && is_made(merge, path);
-    /* all ranks have looked before the first one clears anything away */
+    ok = ok && ig_dist_tell(like->dist, true, &made, err);
     if (ok && !made)
-        ok = ig_dist_meet(like->dist, true, err) &&
-             ig_dist_meet(like->dist, begin(merge, path, err), err) &&
+        ok = ig_dist_meet(like->dist, begin(merge, path, err), err) &&
              ig_merge_run(merge, watch, &report, err);
     ig_merge_close(merge);
     return ok || ig_err_within(err, "stage '" IG_SLICE_FMT "'", IG_SLICE_ARG(r->title));
@@ -324,7 +323,8 @@ static bool make_on_disk(struct ig_recipe_list *list, int i, const struct ig_mer
     struct ig_recipe *r = list->items[i];
     if (!stage_path(job->out, ig_slice_of(""), path, err)) return false;
     path[strlen(path) - 1] = '\0'; /* the slash */
-    if (!ig_dir_make(path, err) || !stage_path(job->out, r->title, path, err)) return false;
+    if (ig_dist_rank(job->dist) == 0 && !ig_dir_make(path, err)) return false;
+    if (!stage_path(job->out, r->title, path, err)) return false;
     if (!make(r, job, path, watch, err)) return false;
     for (int j = i + 1; j < list->count; j++)
         if (!place(list->items[j], r, path, err)) return false;

@@ -199,6 +199,11 @@ bool merge__sketch_add(struct merge_sketch *s, int64_t index, const void *state,
     return ok;
 }
 
+bool merge__sketch_sync(const struct merge_sketch *s, struct ig_err *err)
+{
+    return fsync(s->fd) == 0 || ig_err_errno(err, errno, "cannot write '%s'", s->path);
+}
+
 static bool remove_files(const struct merge_sketch *s, struct ig_err *err)
 {
     char path[IG_PATH_MAX];

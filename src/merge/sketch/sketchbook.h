@@ -18,6 +18,8 @@ bool merge__sketch_has(const struct merge_sketch *sketch, int64_t index);
 /* Safe from many threads. state: NULL when the tensor was copied. */
 IG_MUST_CHECK bool merge__sketch_add(struct merge_sketch *sketch, int64_t index, const void *state,
                                      struct ig_err *err);
+/* Before another rank reads what this one has written. */
+IG_MUST_CHECK bool merge__sketch_sync(const struct merge_sketch *sketch, struct ig_err *err);
 /* All lines in the order of the tensors; removes the working file. */
 IG_MUST_CHECK bool merge__sketch_take(struct merge_sketch *sketch, struct ig_buf *out,
                                       struct ig_err *err);
