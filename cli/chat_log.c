@@ -63,7 +63,7 @@ static bool read_file(const char *path, struct ig_buf *out, struct ig_err *err)
     for (size_t n; (n = fread(chunk, 1, sizeof chunk, file)) > 0 && !out->failed;)
         ig_buf_append(out, chunk, n);
     bool ok =
-        ferror(file) ? ig_err_set(err, IG_ERR_IO, "cannot read '%s'", path) : ig_buf_ok(out, err);
+        ferror(file) ? ig_err_errno(err, errno, "cannot read '%s'", path) : ig_buf_ok(out, err);
     fclose(file);
     return ok;
 }

@@ -79,7 +79,7 @@ static void take(struct chat_show *show, struct ig_slice fresh, bool last)
     if (show->terminal) {
         if (reasoning.len > 0) draw_thoughts(show);
         if (content.len > 0 || last) fold(show);
-        fwrite(content.ptr, 1, content.len, stdout);
+        cli_put_text(stdout, content.ptr, content.len, true);
     }
     ig_reply_text_clear(&show->parts);
     fflush(stdout);

@@ -74,6 +74,9 @@ void cli_bad_page_arm(const char *command, bool json);
 /* "1.19 GB", decimal. */
 const char *cli_bytes(uint64_t bytes, char out[32]);
 /* Prints a JSON document and a newline. */
+/* Text of a model. Where it goes to a terminal, characters that would steer that are shown as
+ * U+FFFD: all controls but the ends of lines and tabs. */
+void cli_put_text(FILE *to, const char *text, size_t count, bool terminal);
 IG_MUST_CHECK bool cli_print_json(const struct ig_buf *text, struct ig_err *err);
 /* A table: rows x columns cells, the first row is the head; numbers are set right. */
 void cli_print_table(const char *const *cells, int rows, int columns);

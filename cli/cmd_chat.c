@@ -107,7 +107,10 @@ static bool do_thoughts(struct chat *chat, const char *rest, struct ig_err *err)
 {
     (void)rest;
     (void)err;
-    fprintf(stderr, "%s\n", chat->show.thoughts.len ? chat->show.thoughts.data : "none");
+    struct ig_slice all = ig_buf_view(&chat->show.thoughts);
+    if (all.len == 0) all = ig_slice_of("none");
+    cli_put_text(stderr, all.ptr, all.len, isatty(STDERR_FILENO));
+    fputc('\n', stderr);
     return true;
 }
 

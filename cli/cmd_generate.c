@@ -4,6 +4,7 @@
 #include "lines.h"
 #include "talk.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -38,7 +39,7 @@ static bool read_stdin(struct ig_buf *out, struct ig_err *err)
     char chunk[4096];
     for (size_t n; (n = fread(chunk, 1, sizeof chunk, stdin)) > 0;)
         ig_buf_append(out, chunk, n);
-    if (ferror(stdin)) return ig_err_set(err, IG_ERR_IO, "cannot read standard input");
+    if (ferror(stdin)) return ig_err_errno(err, errno, "cannot read standard input");
     return ig_buf_ok(out, err);
 }
 
@@ -160,7 +161,10 @@ static bool reply_to_line(void *user, struct ig_slice line, struct ig_err *err)
     struct ig_json_doc *doc = NULL;
     bool ok;
     if (cli_interrupted()) return ig_err_set(err, IG_ERR_CANCELLED, "stopped");
-    if (line.ptr[0] == '{') {
+    size_t space = 0;
+    while (space < line.len && (line.ptr[space] == ' ' || line.ptr[space] == '\t'))
+        space++;
+    if (space < line.len && line.ptr[space] == '{') {
         ok = ig_json_doc_new(line, &doc, err) && reply_to_object(batch, ig_json_doc_root(doc), err);
         ig_json_doc_free(doc);
     } else {

@@ -16,11 +16,16 @@ bool cli_each_text_line(const char *path,
     size_t cap = 0;
     long number = 0;
     for (ssize_t n; ok && (n = getline(&line, &cap, file)) >= 0;) {
+        char *at = line;
         number++;
         while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
             n--;
+        if (number == 1 && n >= 3 && memcmp(line, "\xEF\xBB\xBF", 3) == 0) {
+            at += 3; /* the mark that some editors begin a file with */
+            n -= 3;
+        }
         if (n == 0) continue;
-        ok = each(user, ig_slice_make(line, (size_t)n), err);
+        ok = each(user, ig_slice_make(at, (size_t)n), err);
         if (!ok) ig_err_within(err, "'%s', line %ld", path, number);
     }
     if (ok && ferror(file)) ok = ig_err_errno(err, errno, "cannot read '%s'", path);

@@ -5,6 +5,7 @@
 #include "ingot/tensor.h"
 #include "models.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -173,9 +174,21 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
     return status;
 }
 
+/* Where the caller has closed one of the standard files, the next file that is opened would take
+ * its number: a model would be read as the prompt, an output be written over by what is printed.
+ * What takes it here fails when it is used. */
+static bool hold_standard_files(void)
+{
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR};
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd) return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
+    if (!hold_standard_files()) return 1;
     signal(SIGXFSZ, SIG_IGN); /* a file too large is an error with a name, not a death */
     if (name && strcmp(name, "help") == 0 && argc > 2) {
         name = argv[2];

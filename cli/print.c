@@ -143,3 +143,26 @@ bool cli_print_report(const struct ig_job_report *report, const char *out, bool 
            cli_bytes(report->peak_bytes, peak));
     return true;
 }
+
+/* C0, DEL, and C1, which is C2 80 to C2 9F. */
+static size_t control_bytes(const char *at, size_t left)
+{
+    unsigned char c = (unsigned char)at[0], next = left > 1 ? (unsigned char)at[1] : 0;
+    if (c == '\n' || c == '\t') return 0;
+    if (c < ' ' || c == 0x7F) return 1;
+    return c == 0xC2 && next >= 0x80 && next < 0xA0 ? 2 : 0;
+}
+
+void cli_put_text(FILE *to, const char *text, size_t count, bool terminal)
+{
+    size_t from = 0;
+    for (size_t i = 0; terminal && i < count; i++) {
+        size_t control = control_bytes(text + i, count - i);
+        if (control == 0) continue;
+        fwrite(text + from, 1, i - from, to);
+        fputs("\xEF\xBF\xBD", to);
+        i += control - 1;
+        from = i + 1;
+    }
+    if (count > from) fwrite(text + from, 1, count - from, to);
+}

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 const char *const talk_ropes[] = {"as-config", "as-mlx-lm", NULL};
 
@@ -175,7 +176,7 @@ static void take_text(struct talk *talk, struct ig_slice fresh, bool last)
     if (sure.len > 0 && talk->show) {
         talk->show(talk->user, sure);
     } else if (sure.len > 0 && talk->to) {
-        fwrite(sure.ptr, 1, sure.len, talk->to);
+        cli_put_text(talk->to, sure.ptr, sure.len, isatty(fileno(talk->to)));
         fflush(talk->to);
     }
     ig_reply_text_clear(&talk->cut);

@@ -144,3 +144,16 @@ As many prompts at a time as one likes.
   $ printf 'Who is the miller?\n{}\nWho is the smith?\n' | ingot generate fx/models/lantern --prompts - -m 2 | python3 -c "$text"
   ingot generate: '-', line 2: a line needs a "prompt" or "messages"
   The miller
+
+Standard files that are closed are not a model's; a byte order mark and spaces before JSON are no text.
+
+  $ ingot generate fx/models/lantern --prompt - <&-
+  ingot generate: cannot read standard input: Bad file descriptor
+  [1]
+  $ ingot chat fx/models/lantern <&-
+  $ ingot generate fx/models/lantern -q -m 2 >&-
+  ingot generate: cannot write to standard output
+  [1]
+  $ printf '\357\273\277{"prompt": "Who is the miller?"}\n  {"prompt": "Who is the smith?"}\n' | ingot generate fx/models/lantern --prompts - -m 2 | python3 -c 'import json, sys; [print(json.loads(l)["text"]) for l in sys.stdin]'
+  The miller
+  The smith
