@@ -6,8 +6,9 @@
  *         dequantises them. Pairs of products are summed in f32.
  *   INT8  x to x' = round(x / s), s = max |x| / 127 over each of W's groups, for affine and fp4
  *         codes q. A group's products are summed exactly, in integers:
- *         y = sum over g of s_w s (sum q x') + b_w s (sum x')
- *         fp4 counts as affine: its values are halves of q - 12, q = 0 .. 24.
+ *         affine  y = sum over g of s_w (sum q x') s + b_w (s sum x')
+ *         fp4     y = sum over g of s_w / 2 (sum (q - 12) x') s: its values are halves of q - 12,
+ *                 q = 0 .. 24
  *
  * A result depends on its row of x and its row of W alone, and its sums have one order. INT8 tiles
  * are the same to the bit on every instruction set; BF16 differs by the rounding of f32.
@@ -18,6 +19,9 @@
 #define IG_NARROW_ROWS     6  /* of x in a tile */
 #define IG_NARROW_FEATURES 64 /* rows of W in a block */
 
+/* fp4: instead of a number of bits; the code, of 0 to 24, that means 0. */
+enum { IG_NARROW_FP4 = 0, IG_NARROW_FP4_ZERO = 12 };
+
 enum ig_narrow { IG_NARROW_NONE, IG_NARROW_BF16, IG_NARROW_INT8 };
 
 /* Rows of x, any number of tiles ig_narrow_x_bytes apart, times a block of W. */
@@ -27,7 +31,7 @@ struct ig_narrow_tile {
     float *y;          /* y[row * step + feature] */
     int64_t cols, step;
     int group, rows, features;
-    int bits; /* INT8: that codes take, ig_narrow_bits */
+    int bits; /* INT8: ig_narrow_bits */
 };
 
 struct ig_narrow_ops {
@@ -47,16 +51,18 @@ struct ig_narrow_ops {
 
 /* The layout of what pack_x, pack_w and prepare write, in as many bytes on every instruction set;
  * everything is aligned to 64 bytes. 256-bit sets and sdot have their own (avx2/avx2_codes.h,
- * dotprod/dotprod_narrow.c); the others: x, BF16     [column pair][row] of 2 x bf16 x, INT8     [4
- * columns][row] of 4 x int8; then [group][row] scales s, and s (sum x') W, BF16     [half of
- * 32][column pair][feature] of 2 x bf16 W, INT8     [half of 32][4 columns][feature] of 4 x uint8;
- * then [half][group][feature] scales, and biases operand     cols x int8; then a scale for each
- * group, and s (sum x'), each padded to 16 */
+ * dotprod/dotprod_narrow.c); the others:
+ *   x, BF16  [column pair][row] of 2 x bf16
+ *   x, INT8  [4 columns][row] of 4 x int8; then [group][row] scales s, and s (sum x')
+ *   W, BF16  [half of 32][column pair][feature] of 2 x bf16
+ *   W, INT8  [half of 32][4 columns][feature] of 4 x uint8; then [half][group][feature] scales, and
+ *            biases
+ *   operand  cols x int8; then a scale for each group, and s (sum x'), each padded to 16 */
 size_t ig_narrow_x_bytes(int64_t cols);
 size_t ig_narrow_w_bytes(int64_t cols);
 /* Whether W can be multiplied so, where the kernels are there. */
 bool ig_narrow_can(const struct ig_matrix *w, enum ig_narrow kind);
-/* Bits of the largest code that W can hold: fp4 counts to 24. */
+/* Bits of the largest code that W can hold, or IG_NARROW_FP4. */
 int ig_narrow_bits(const struct ig_matrix *w);
 /* Where INT8 scales start, in bytes. */
 size_t ig_narrow_x_scales(int64_t cols);

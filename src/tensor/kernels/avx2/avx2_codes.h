@@ -12,7 +12,8 @@
  * of both vectors belong to one group. x is put in the same order once.
  *
  * Layouts, else as narrow.h has them: bytes of pairs are swapped, panels are 16 features wide, and
- * behind x's scales and sums come 128 (sum x'), in integers. */
+ * behind x's scales and sums come, in integers, what sums start from: -12 (sum x') of fp4, then
+ * 128 (sum x') of 8 bits. */
 #pragma once
 #include "tensor/kernels/avx2/avx2_lanes.h"
 #include "tensor/kernels/narrow.h"
@@ -225,7 +226,8 @@ static void pack_x(enum ig_narrow kind, int group, const float *x, int64_t cols,
             if (r < rows)
                 scales[at] = quantize(x + r * cols + g * group, group, (int8_t *)row, &sum);
             sums[at] = scales[at] * (float)sum;
-            starts[at] = (int32_t)((uint32_t)HALF * (uint32_t)sum); /* of broken numbers, too */
+            starts[at] = (int32_t)(-(uint32_t)IG_NARROW_FP4_ZERO * (uint32_t)sum);
+            starts[cols / group * R + at] = (int32_t)((uint32_t)HALF * (uint32_t)sum);
             for (int i = 0; i < group / 4; i++) {
                 uint32_t four = (uint32_t)row[i];
                 four = (four & 0x00FF00FF) << 8 | (four >> 8 & 0x00FF00FF);
@@ -484,6 +486,7 @@ static struct panel panel_of(const struct ig_narrow_tile *t, int row, int featur
                       .steps = t->group / 4};
     p.x_sums = p.x_scales + groups * R;
     p.starts = (const int32_t *)(const void *)(p.x_sums + groups * R);
+    if (t->bits == 8) p.starts += groups * R;
     p.biases = p.scales + groups * N;
     return p;
 }

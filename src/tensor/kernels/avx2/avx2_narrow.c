@@ -18,7 +18,8 @@
 #define SIX(DO)   DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
 
 #define ZERO2(r)  __m256 A##r = _mm256_setzero_ps(), B##r = A##r;
-#define CLEAR2(r) __m256i a##r = _mm256_setzero_si256(), b##r = a##r;
+#define START2(r)                                                                                  \
+    __m256i a##r = fp4 ? _mm256_set1_epi32(starts[r]) : _mm256_setzero_si256(), b##r = a##r;
 #define FIRST2(r) __m256i c##r, d##r; {                                                            \
         __m256i v = _mm256_set1_epi32(x[r]);                                                       \
         c##r = _mm256_maddubs_epi16(w0, v);                                                        \
@@ -35,9 +36,12 @@
     a##r = _mm256_add_epi32(a##r, _mm256_madd_epi16(c##r, ones));                                  \
     b##r = _mm256_add_epi32(b##r, _mm256_madd_epi16(d##r, ones));
 #define SCALE2(r) {                                                                                \
-        __m256 v = _mm256_set1_ps(x_scales[r]), u = _mm256_set1_ps(x_sums[r]);                     \
-        A##r = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(a##r), v), s0, A##r);              \
-        B##r = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(b##r), v), s1, B##r);              \
+        __m256 v = _mm256_set1_ps(x_scales[r]);                                                    \
+        A##r = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(a##r), s0), v, A##r);              \
+        B##r = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(b##r), s1), v, B##r);              \
+    }
+#define BIAS2(r) {                                                                                 \
+        __m256 u = _mm256_set1_ps(x_sums[r]);                                                      \
         A##r = _mm256_fmadd_ps(u, bias0, A##r);                                                    \
         B##r = _mm256_fmadd_ps(u, bias1, B##r);                                                    \
     }
@@ -56,23 +60,23 @@
     }
 #define SCALE(r)                                                                                   \
     A##r = _mm256_fmadd_ps(                                                                        \
-        _mm256_mul_ps(_mm256_cvtepi32_ps(a##r), _mm256_set1_ps(x_scales[r])), s, A##r);            \
+        _mm256_mul_ps(_mm256_cvtepi32_ps(a##r), s), _mm256_set1_ps(x_scales[r]), A##r);            \
     A##r = _mm256_fmadd_ps(_mm256_set1_ps(x_sums[r]), bias, A##r);
 #define STORE(r)                                                                                   \
     if (r < p->rows) store_8(p->y + r * p->step + n, A##r, p->features - n);
 // clang-format on
 
 /* Rows row to row + 2 of the tile; `run` steps of 4 columns are summed in 16 bits. */
-INLINE void few_bits(const struct panel *p, const int row, const int run)
+INLINE void few_bits(const struct panel *p, const int row, const int run, const bool fp4)
 {
     const __m256i ones = _mm256_set1_epi16(1);
     const float *x_scales = p->x_scales + row, *x_sums = p->x_sums + row;
     const float *scales = p->scales, *biases = p->biases;
-    const int32_t *x = p->x + row;
+    const int32_t *x = p->x + row, *starts = p->starts + row;
     const uint8_t *w = p->w;
     THREE(ZERO2)
     for (int64_t g = 0; g < p->groups; g++) {
-        THREE(CLEAR2)
+        THREE(START2)
         for (int i = 0; i < p->steps; i += run) {
             __m256i w0 = _mm256_loadu_si256((const void *)w);
             __m256i w1 = _mm256_loadu_si256((const void *)(w + 32));
@@ -87,9 +91,12 @@ INLINE void few_bits(const struct panel *p, const int row, const int run)
             THREE(WIDEN2)
         }
         __m256 s0 = _mm256_loadu_ps(scales), s1 = _mm256_loadu_ps(scales + 8);
-        __m256 bias0 = _mm256_loadu_ps(biases), bias1 = _mm256_loadu_ps(biases + 8);
         THREE(SCALE2)
-        x_scales += R, x_sums += R, scales += PANEL, biases += PANEL;
+        if (!fp4) {
+            __m256 bias0 = _mm256_loadu_ps(biases), bias1 = _mm256_loadu_ps(biases + 8);
+            THREE(BIAS2)
+        }
+        x_scales += R, x_sums += R, starts += R, scales += PANEL, biases += PANEL;
     }
     THREE(STORE2)
 }
@@ -121,20 +128,26 @@ static void eight_bits(const struct panel *p, int n)
 
 __attribute__((noinline)) static void few_bits_4(const struct panel *p)
 {
-    few_bits(p, 0, 8);
-    if (p->rows > 3) few_bits(p, 3, 8);
+    few_bits(p, 0, 8, false);
+    if (p->rows > 3) few_bits(p, 3, 8, false);
 }
 
 __attribute__((noinline)) static void few_bits_5(const struct panel *p)
 {
-    few_bits(p, 0, 4);
-    if (p->rows > 3) few_bits(p, 3, 4);
+    few_bits(p, 0, 4, false);
+    if (p->rows > 3) few_bits(p, 3, 4, false);
 }
 
 __attribute__((noinline)) static void few_bits_6(const struct panel *p)
 {
-    few_bits(p, 0, 2);
-    if (p->rows > 3) few_bits(p, 3, 2);
+    few_bits(p, 0, 2, false);
+    if (p->rows > 3) few_bits(p, 3, 2, false);
+}
+
+__attribute__((noinline)) static void few_bits_fp4(const struct panel *p)
+{
+    few_bits(p, 0, 4, true);
+    if (p->rows > 3) few_bits(p, 3, 4, true);
 }
 
 /* A panel stays in the first-level cache for all rows, where it fits. */
@@ -143,7 +156,9 @@ static void tile(const struct ig_narrow_tile *t)
     for (int n = 0; n < t->features; n += PANEL)
         for (int r = 0; r < t->rows; r += R) {
             struct panel p = panel_of(t, r, n);
-            if (t->bits <= 4)
+            if (t->bits == IG_NARROW_FP4)
+                few_bits_fp4(&p);
+            else if (t->bits <= 4)
                 few_bits_4(&p);
             else if (t->bits == 5)
                 few_bits_5(&p);

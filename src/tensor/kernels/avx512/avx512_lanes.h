@@ -56,6 +56,13 @@ INLINE __m512i load_bytes(const int bytes, const uint8_t *p)
     return v;
 }
 
+/* fp4's values as narrow.h counts them, in each 128-bit lane. */
+INLINE __m512i fp4_table(void)
+{
+    return _mm512_broadcast_i32x4(
+        _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+}
+
 /* 16 plain floats at element i, those that the mask leaves out as zeros, untouched in memory. */
 INLINE __m512 plain_load(enum ig_dtype dtype, const uint8_t *p, int64_t i, __mmask16 m)
 {

@@ -3,11 +3,12 @@
  * of four products of bytes in each lane of 32 bits.
  *
  * Both factors are signed: codes of 8 bits are taken as q - 128, and 128 (sum x') goes to where a
- * group's sum starts; the others fit. Lanes are features, x comes by element; 6 rows x 8 features
- * of integers and as many floats are 24 of the 32 registers.
+ * group's sum starts, as -12 (sum x') does for fp4; the others fit. Lanes are features, x comes by
+ * element; 6 rows x 8 features of integers and as many floats are 24 of the 32 registers.
  *
  * Layouts, else as narrow.h has them: panels of W are 8 features wide, and behind x's scales and
- * sums come 128 (sum x'), in integers. For matvec, x to be multiplied with codes of 4 bits has, of
+ * sums come, in integers, what sums start from: -12 (sum x') of fp4, then 128 (sum x') of 8 bits.
+ * For matvec, x to be multiplied with codes of 4 bits has, of
  * 32 columns, the even ones first. */
 #include "tensor/kernels/narrow.h"
 #include "tensor/kernels/neon/neon_lanes.h"
@@ -143,7 +144,8 @@ static void pack_x(enum ig_narrow kind, int group, const float *x, int64_t cols,
             scales[at] = 0.0F;
             if (r < rows) scales[at] = quantize(x + r * cols + g * group, group, row, &sum);
             sums[at] = scales[at] * (float)sum;
-            starts[at] = HALF * sum;
+            starts[at] = -IG_NARROW_FP4_ZERO * sum;
+            starts[cols / group * R + at] = HALF * sum;
             for (int i = 0; i < group; i += 4, to += 4 * R)
                 memcpy(to, row + i, 4);
         }
@@ -359,6 +361,7 @@ static struct panel panel_of(const struct ig_narrow_tile *t, int row, int featur
                       .features = t->features - feature};
     p.x_sums = p.x_scales + groups * R;
     p.starts = (const int32_t *)(const void *)(p.x_sums + groups * R);
+    if (t->bits == 8) p.starts += groups * R;
     p.biases = p.scales + groups * N;
     return p;
 }
@@ -367,13 +370,14 @@ static struct panel panel_of(const struct ig_narrow_tile *t, int row, int featur
 // clang-format off
 #define SIX(DO)  DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
 #define ZERO(r)  float32x4_t A##r = vdupq_n_f32(0), B##r = A##r;
-#define START(r) int32x4_t a##r = vdupq_n_s32(eight ? p.starts[r] : 0), b##r = a##r;
+#define START(r) int32x4_t a##r = vdupq_n_s32(begun ? p.starts[r] : 0), b##r = a##r;
 #define MULTIPLY(r)                                                                                \
     a##r = r < 4 ? vdotq_laneq_s32(a##r, w0, x0, r % 4) : vdotq_lane_s32(a##r, w0, x1, r % 2);      \
     b##r = r < 4 ? vdotq_laneq_s32(b##r, w1, x0, r % 4) : vdotq_lane_s32(b##r, w1, x1, r % 2);
 #define SCALE(r)                                                                                   \
-    A##r = vfmaq_f32(A##r, vmulq_n_f32(vcvtq_f32_s32(a##r), p.x_scales[r]), s0);                   \
-    B##r = vfmaq_f32(B##r, vmulq_n_f32(vcvtq_f32_s32(b##r), p.x_scales[r]), s1);                   \
+    A##r = vfmaq_n_f32(A##r, vmulq_f32(vcvtq_f32_s32(a##r), s0), p.x_scales[r]);                   \
+    B##r = vfmaq_n_f32(B##r, vmulq_f32(vcvtq_f32_s32(b##r), s1), p.x_scales[r]);
+#define BIAS(r)                                                                                    \
     A##r = vfmaq_n_f32(A##r, bias0, p.x_sums[r]);                                                  \
     B##r = vfmaq_n_f32(B##r, bias1, p.x_sums[r]);
 #define STORE(r)                                                                                   \
@@ -385,7 +389,7 @@ static struct panel panel_of(const struct ig_narrow_tile *t, int row, int featur
 
 static void multiply(const struct ig_narrow_tile *t, struct panel p)
 {
-    const bool eight = t->bits == 8;
+    const bool fp4 = t->bits == IG_NARROW_FP4, begun = fp4 || t->bits == 8;
     const int steps = t->group / 4;
     SIX(ZERO)
     for (int64_t g = 0; g < t->cols / t->group; g++) {
@@ -396,8 +400,11 @@ static void multiply(const struct ig_narrow_tile *t, struct panel p)
             SIX(MULTIPLY)
         }
         float32x4_t s0 = vld1q_f32(p.scales), s1 = vld1q_f32(p.scales + 4);
-        float32x4_t bias0 = vld1q_f32(p.biases), bias1 = vld1q_f32(p.biases + 4);
         SIX(SCALE)
+        if (!fp4) {
+            float32x4_t bias0 = vld1q_f32(p.biases), bias1 = vld1q_f32(p.biases + 4);
+            SIX(BIAS)
+        }
         p.x_scales += R, p.x_sums += R, p.starts += R, p.scales += PANEL, p.biases += PANEL;
     }
     SIX(STORE)

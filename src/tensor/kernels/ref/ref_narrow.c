@@ -56,7 +56,7 @@ bool ig_narrow_can(const struct ig_matrix *w, enum ig_narrow kind)
 
 int ig_narrow_bits(const struct ig_matrix *w)
 {
-    return w->packing == IG_PACK_FP4 ? 5 : w->bits;
+    return w->packing == IG_PACK_FP4 ? IG_NARROW_FP4 : w->bits;
 }
 
 /* One group of one row: codes, and its scale. Broken numbers give a broken scale. */
@@ -205,6 +205,7 @@ static float int8_dot(const struct ig_narrow_tile *t, int row, int n)
 {
     const int8_t *x = tile_of(t, &row);
     const unsigned char *w = t->w;
+    const int zero = t->bits == IG_NARROW_FP4 ? IG_NARROW_FP4_ZERO : 0;
     int64_t groups = t->cols / t->group;
     const float *x_scales = (const float *)(const void *)(x + ig_narrow_x_scales(t->cols));
     const float *x_sums = x_scales + groups * R;
@@ -214,10 +215,10 @@ static float int8_dot(const struct ig_narrow_tile *t, int row, int n)
     for (int64_t g = 0; g < groups; g++) {
         int dot = 0;
         for (int64_t c = g * t->group; c < (g + 1) * t->group; c++)
-            dot += x[c / 4 * 4 * R + 4 * row + c % 4] * w[w_place(n, c, t->cols, 4)];
+            dot += x[c / 4 * 4 * R + 4 * row + c % 4] * (w[w_place(n, c, t->cols, 4)] - zero);
         int64_t at = (n / PANEL * groups + g) * PANEL + n % PANEL;
-        sum = fmaf((float)dot * x_scales[g * R + row], scales[at], sum);
-        sum = fmaf(x_sums[g * R + row], biases[at], sum);
+        sum = fmaf((float)dot * scales[at], x_scales[g * R + row], sum);
+        if (!zero) sum = fmaf(x_sums[g * R + row], biases[at], sum);
     }
     return sum;
 }

@@ -4,7 +4,8 @@
  *
  * Lanes are features: a vector of W holds 2 or 4 columns of 16 of them, x comes by broadcast.
  *   BF16  6 rows x 64 features in 24 registers, over all columns.
- *   INT8  6 rows x 32 features: 12 registers of integers for one group, 12 of floats.
+ *   INT8  6 rows x 32 features: 12 registers of integers for one group, 12 of floats. Behind
+ *         x's scales and sums come -12 (sum x'), in integers: what fp4's sums start from.
  * Codes of any width become bytes with three instructions for 64 of them: a permute gives each
  * 64-bit lane the bytes of its 8 codes, a multishift takes 8 bits from where each code starts, a
  * mask leaves the code. */
@@ -37,8 +38,7 @@ static struct spreader spreader_of(const struct ig_matrix *w)
         .bytes = _mm512_loadu_si512(bytes),
         .bits = _mm512_loadu_si512(bits),
         .mask = _mm512_set1_epi8((char)((1 << w->bits) - 1)),
-        .table = _mm512_broadcast_i32x4(
-            _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0)),
+        .table = fp4_table(),
         .fp4 = w->packing == IG_PACK_FP4,
     };
     return s;
@@ -81,7 +81,7 @@ INLINE float magnitude(const float *x, int group)
 }
 
 /* 16 codes at a time; the group's scale. Broken numbers give a broken scale. */
-INLINE float quantize(const float *x, int group, int8_t *codes, float *sum)
+INLINE float quantize(const float *x, int group, int8_t *codes, int *sum)
 {
     float max = magnitude(x, group), inverse = max >= TINY ? 127.0F / max : 0.0F;
     __m512i total = _mm512_setzero_si512();
@@ -91,9 +91,8 @@ INLINE float quantize(const float *x, int group, int8_t *codes, float *sum)
         total = _mm512_add_epi32(total, code);
         _mm_storeu_si128((void *)(codes + i), _mm512_cvtsepi32_epi8(code));
     }
-    float scale = max < TINY ? 0.0F : max / 127.0F;
-    *sum = scale * (float)_mm512_reduce_add_epi32(total);
-    return scale;
+    *sum = _mm512_reduce_add_epi32(total);
+    return max < TINY ? 0.0F : max / 127.0F;
 }
 
 static void prepare(const struct ig_matrix *w, const float *x, void *operand)
@@ -103,8 +102,11 @@ static void prepare(const struct ig_matrix *w, const float *x, void *operand)
     float *scales = (float *)(void *)(codes + w->cols), *sums = scales + padded;
     _mm512_storeu_ps(scales + padded - 16, _mm512_setzero_ps());
     _mm512_storeu_ps(sums + padded - 16, _mm512_setzero_ps());
-    for (int64_t g = 0; g < groups; g++)
-        scales[g] = quantize(x + g * w->group, w->group, codes + g * w->group, &sums[g]);
+    for (int64_t g = 0; g < groups; g++) {
+        int sum;
+        scales[g] = quantize(x + g * w->group, w->group, codes + g * w->group, &sum);
+        sums[g] = scales[g] * (float)sum;
+    }
 }
 
 static void pack_x_int8(int group, const float *x, int64_t cols, int rows, void *out)
@@ -112,14 +114,18 @@ static void pack_x_int8(int group, const float *x, int64_t cols, int rows, void 
     int8_t *codes = out;
     float *scales = (float *)(void *)(codes + ig_narrow_x_scales(cols));
     float *sums = scales + cols / group * R;
+    int32_t *starts = (int32_t *)(void *)(sums + cols / group * R);
     for (int r = 0; r < R; r++)
         for (int64_t g = 0; g < cols / group; g++) {
             int32_t row[32] = {0};
             int8_t *to = codes + g * group * R + 4 * r;
-            scales[g * R + r] = sums[g * R + r] = 0.0F;
+            int64_t at = g * R + r;
+            int sum = 0;
+            scales[at] = 0.0F;
             if (r < rows)
-                scales[g * R + r] =
-                    quantize(x + r * cols + g * group, group, (int8_t *)row, &sums[g * R + r]);
+                scales[at] = quantize(x + r * cols + g * group, group, (int8_t *)row, &sum);
+            sums[at] = scales[at] * (float)sum;
+            starts[at] = (int32_t)(-(uint32_t)IG_NARROW_FP4_ZERO * (uint32_t)sum);
             for (int i = 0; i < group / 4; i++)
                 memcpy(to + (ptrdiff_t)(4 * R * i), &row[i], 4);
         }
@@ -185,17 +191,19 @@ INLINE void pack_codes(const struct ig_matrix *w, const struct spreader *s, cons
     }
 }
 
-/* Scales and biases of 16 features, the groups from `group` of the first on. */
+/* Scales and biases of 16 features, the groups from `group` of the first on; of powers of two,
+ * mxfp4's, the exponents instead. */
 static void pack_scales(const struct ig_matrix *w, int64_t group, int64_t used, float *scales,
                         float *biases)
 {
     const int64_t groups = w->cols / w->group;
+    const bool powers = w->packing == IG_PACK_FP4 && w->group == 32;
     float a[256], b[256];
     for (int64_t g = 0; g < groups; g += 16) {
         for (int64_t i = 0; i < 16; i++) {
             __mmask16 m = i < used ? lanes_of(groups - g) : 0;
             __m512 bias, scale = scales_at(w, group + i * groups + g, m, &bias);
-            _mm512_storeu_ps(a + 16 * i, scale);
+            _mm512_storeu_ps(a + 16 * i, powers ? _mm512_getexp_ps(scale) : scale);
             _mm512_storeu_ps(b + 16 * i, bias);
         }
         float at[256], bt[256];
@@ -369,25 +377,44 @@ static void pack_w(enum ig_narrow kind, const struct ig_matrix *w, int64_t first
 
 // clang-format off
 #define ZERO(r)     __m512 A##r = _mm512_setzero_ps(), B##r = A##r;
-#define CLEAR(r)    __m512i a##r = _mm512_setzero_si512(), b##r = a##r;
+#define START(r)    __m512i a##r = biased ? _mm512_setzero_si512() : _mm512_set1_epi32(starts[r]), b##r = a##r;
 #define MULTIPLY(r) {                                                                              \
         __m512i v = _mm512_set1_epi32(x[r]);                                                       \
         a##r = _mm512_dpbusd_epi32(a##r, w0, v);                                                   \
         b##r = _mm512_dpbusd_epi32(b##r, w1, v);                                                   \
     }
 #define SCALE(r) {                                                                                 \
-        __m512 v = _mm512_set1_ps(x_scales[r]), u = _mm512_set1_ps(x_sums[r]);                     \
-        A##r = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(a##r), v), s0, A##r);              \
-        B##r = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(b##r), v), s1, B##r);              \
-        A##r = _mm512_fmadd_ps(u, bias0, A##r);                                                       \
-        B##r = _mm512_fmadd_ps(u, bias1, B##r);                                                       \
+        __m512 v = _mm512_set1_ps(x_scales[r]);                                                    \
+        A##r = _mm512_fmadd_ps(scaled(a##r, s0, by.of), v, A##r);                                     \
+        B##r = _mm512_fmadd_ps(scaled(b##r, s1, by.of), v, B##r);                                     \
+    }
+#define BIAS(r) {                                                                                  \
+        __m512 u = _mm512_set1_ps(x_sums[r]);                                                      \
+        A##r = _mm512_fmadd_ps(u, bias0, A##r);                                                    \
+        B##r = _mm512_fmadd_ps(u, bias1, B##r);                                                    \
     }
 #define STORE(r)                                                                                   \
-    if (r < rows) {                                                                             \
+    if (r < rows) {                                                                                \
         _mm512_mask_storeu_ps(y + r * t->step, m0, A##r);                                          \
         _mm512_mask_storeu_ps(y + r * t->step + 16, m1, B##r);                                     \
     }
 // clang-format on
+
+enum scales { SCALES_BIASED, SCALES_PLAIN, SCALES_POWERS };
+
+/* Known when a kernel is compiled: a group has runs x steps x 4 columns. Steps are unrolled, since
+ * gcc 12 moves all registers once a turn. */
+struct grouping {
+    enum scales of;
+    int steps, runs;
+};
+
+/* A group's integers times its scale; powers of two leave the multipliers alone. */
+INLINE __m512 scaled(__m512i dot, __m512 scale, const enum scales of)
+{
+    __m512 v = _mm512_cvtepi32_ps(dot);
+    return of == SCALES_POWERS ? _mm512_scalef_ps(v, scale) : _mm512_mul_ps(v, scale);
+}
 
 INLINE __mmask16 features_from(const struct ig_narrow_tile *t, int n)
 {
@@ -395,33 +422,66 @@ INLINE __mmask16 features_from(const struct ig_narrow_tile *t, int n)
 }
 
 /* One tile of x, of which `rows` are stored, times the 32 features from `first` on. */
-static void int8_panel(const struct ig_narrow_tile *t, const int8_t *codes, int first, int rows,
-                       float *y)
+INLINE void int8_panel(const struct ig_narrow_tile *t, const int8_t *codes, int first, int rows,
+                       float *y, const struct grouping by)
 {
+    const bool biased = by.of == SCALES_BIASED;
     const int64_t groups = t->cols / t->group;
     const uint8_t *w = (const uint8_t *)t->w + first * t->cols;
     const float *x_scales = (const float *)(const void *)(codes + ig_narrow_x_scales(t->cols));
     const float *x_sums = x_scales + groups * R;
+    const int32_t *starts = (const int32_t *)(const void *)(x_sums + groups * R);
     const void *all = (const uint8_t *)t->w + ig_narrow_w_scales(t->cols);
     const float *scales = (const float *)all + first * groups, *biases = scales + groups * N;
     const int32_t *x = (const int32_t *)(const void *)codes;
     EACH(ZERO)
-    for (int64_t g = 0; g < groups;
-         g++, x_scales += R, x_sums += R, scales += PANEL, biases += PANEL) {
-        EACH(CLEAR)
-        for (int i = 0; i < t->group / 16; i++) { /* gcc 12 moves all registers once a turn */
+    for (int64_t g = 0; g < groups; g++) {
+        EACH(START)
+        for (int i = 0; i < by.runs; i++) {
             UNROLL
-            for (int j = 0; j < 4; j++, x += R, w += 4 * PANEL) {
+            for (int j = 0; j < by.steps; j++, x += R, w += 4 * PANEL) {
                 __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
                 EACH(MULTIPLY)
             }
         }
         __m512 s0 = _mm512_loadu_ps(scales), s1 = _mm512_loadu_ps(scales + 16);
-        __m512 bias0 = _mm512_loadu_ps(biases), bias1 = _mm512_loadu_ps(biases + 16);
         EACH(SCALE)
+        if (biased) {
+            __m512 bias0 = _mm512_loadu_ps(biases), bias1 = _mm512_loadu_ps(biases + 16);
+            EACH(BIAS)
+        }
+        x_scales += R, x_sums += R, starts += R, scales += PANEL, biases += PANEL;
     }
     __mmask16 m0 = features_from(t, first), m1 = features_from(t, first + 16);
     EACH(STORE)
+}
+
+#define PANEL_OF(name, of, steps, runs)                                                            \
+    __attribute__((noinline)) static void name(const struct ig_narrow_tile *t, const int8_t *x,    \
+                                               int n, int rows, float *y)                          \
+    {                                                                                              \
+        int8_panel(t, x, n, rows, y, (struct grouping){of, steps, runs});                          \
+    }
+PANEL_OF(mxfp4_panel, SCALES_POWERS, 8, 1)
+PANEL_OF(nvfp4_panel, SCALES_PLAIN, 4, 1)
+PANEL_OF(affine_32_panel, SCALES_BIASED, 8, 1)
+PANEL_OF(affine_64_panel, SCALES_BIASED, 16, 1)
+PANEL_OF(affine_panel, SCALES_BIASED, 4, t->group / 16)
+
+static void int8_tile(const struct ig_narrow_tile *t, const int8_t *x, int first, int rows,
+                      float *y)
+{
+    const bool fp4 = t->bits == IG_NARROW_FP4;
+    if (fp4 && t->group == 16)
+        nvfp4_panel(t, x, first, rows, y);
+    else if (fp4)
+        mxfp4_panel(t, x, first, rows, y);
+    else if (t->group == 32)
+        affine_32_panel(t, x, first, rows, y);
+    else if (t->group == 64)
+        affine_64_panel(t, x, first, rows, y);
+    else
+        affine_panel(t, x, first, rows, y);
 }
 
 // clang-format off
@@ -476,7 +536,7 @@ static void tile(const struct ig_narrow_tile *t)
             if (t->kind == IG_NARROW_BF16)
                 bf16_block(t, (const void *)x, rows, y);
             else
-                int8_panel(t, (const void *)x, n, rows, y);
+                int8_tile(t, (const void *)x, n, rows, y);
         }
     }
 }
