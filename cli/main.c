@@ -24,8 +24,8 @@ static void print_usage(FILE *to)
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(to, "  %-14s%s\n", cli_commands[i]->name, cli_commands[i]->summary);
     fputs("\n'ingot COMMAND --help' tells its options and gives an example.\n"
-          "IG_KERNELS=ref|avx2|avxvnni|avx512|neon forces a path; merged and quantised bytes stay "
-          "the same.\n",
+          "IG_KERNELS=ref|avx2|avxvnni|avx512vnni|avx512|neon forces a path; merged and quantised "
+          "bytes stay the same.\n",
           to);
 }
 

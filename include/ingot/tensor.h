@@ -84,8 +84,17 @@ bool ig_codec_check(struct ig_codec codec, struct ig_err *err);
 
 /* Instruction sets: ref for any machine, then those of each architecture, worst first. The choice
  * is made once: the best that the CPU has, or what the environment's IG_KERNELS (ref, avx2,
- * avxvnni, avx512, neon) asks for. AVXVNNI is AVX2 with vpdpbusd. */
-enum ig_isa { IG_ISA_REF, IG_ISA_AVX2, IG_ISA_AVXVNNI, IG_ISA_AVX512, IG_ISA_NEON, IG_ISA_COUNT };
+ * avxvnni, avx512vnni, avx512, neon) asks for. AVXVNNI is AVX2 with vpdpbusd; AVX512VNNI is AVX-512
+ * with it and without VBMI, even where that is there. */
+enum ig_isa {
+    IG_ISA_REF,
+    IG_ISA_AVX2,
+    IG_ISA_AVXVNNI,
+    IG_ISA_AVX512VNNI,
+    IG_ISA_AVX512,
+    IG_ISA_NEON,
+    IG_ISA_COUNT
+};
 const char *ig_isa_name(enum ig_isa isa);
 /* Whether this CPU, and this build, can run it. IG_ISA_REF is always true. */
 bool ig_isa_available(enum ig_isa isa);

@@ -8,7 +8,8 @@
 #include <cpuid.h>
 #endif
 
-static const char *const isa_names[IG_ISA_COUNT] = {"ref", "avx2", "avxvnni", "avx512", "neon"};
+static const char *const isa_names[IG_ISA_COUNT] = {"ref",        "avx2",   "avxvnni",
+                                                    "avx512vnni", "avx512", "neon"};
 
 const char *ig_isa_name(enum ig_isa isa)
 {
@@ -30,9 +31,10 @@ static bool has(enum ig_isa isa)
                 __builtin_cpu_supports("bmi2");
     if (isa == IG_ISA_AVX2) return avx2;
     if (isa == IG_ISA_AVXVNNI) return avx2 && has_avxvnni();
-    return isa == IG_ISA_AVX512 && avx2 && __builtin_cpu_supports("avx512f") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (isa == IG_ISA_AVX512VNNI) return avx512 && __builtin_cpu_supports("avx512vnni");
+    return isa == IG_ISA_AVX512 && avx512;
 }
 #else
 static bool has(enum ig_isa isa)
@@ -59,8 +61,8 @@ bool ig_isa_pick(enum ig_isa *out, struct ig_err *err)
             return true;
         }
         return ig_err_set(err, IG_ERR_USAGE,
-                          "IG_KERNELS='%s' is unknown; it may be ref, avx2, avxvnni, avx512 "
-                          "or neon",
+                          "IG_KERNELS='%s' is unknown; it may be ref, avx2, avxvnni, "
+                          "avx512vnni, avx512 or neon",
                           wish);
     }
     enum ig_isa best = IG_ISA_REF;

@@ -24,7 +24,7 @@
     do {                                                                                           \
         ig_##family##_ref(ops);                                                                    \
         if ((isa) >= IG_ISA_AVX2 && (isa) <= IG_ISA_AVX512) ig_##family##_avx2(ops);               \
-        if ((isa) == IG_ISA_AVX512) ig_##family##_avx512(ops);                                     \
+        if ((isa) >= IG_ISA_AVX512VNNI && (isa) <= IG_ISA_AVX512) ig_##family##_avx512(ops);       \
     } while (0)
 #elif IG_ISA_HAS_NEON
 #define IG_OPS_FILL(family, ops, isa)                                                              \

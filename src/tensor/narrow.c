@@ -23,10 +23,11 @@ static bool has_dotprod(void)
 }
 #endif
 
-/* An AVX-512 without VNNI, or with it but without VBMI, takes the kernels of 256 bits. */
+/* An AVX-512 without VNNI takes the kernels of 256 bits. */
 enum ig_narrow_set ig_narrow_choose(enum ig_isa isa, struct ig_narrow_cpu cpu)
 {
-    if (isa >= IG_ISA_AVX512 && cpu.avx512vnni && cpu.avx512vbmi) return IG_NARROW_VNNI;
+    if (isa >= IG_ISA_AVX512 && cpu.avx512vnni && cpu.avx512vbmi) return IG_NARROW_VBMI;
+    if (isa >= IG_ISA_AVX512VNNI && cpu.avx512vnni) return IG_NARROW_VNNI;
     if (isa >= IG_ISA_AVXVNNI && cpu.avxvnni) return IG_NARROW_AVXVNNI;
     return isa >= IG_ISA_AVX2 ? IG_NARROW_AVX2 : IG_NARROW_SET_NONE;
 }
@@ -43,8 +44,10 @@ void ig_narrow_fill(struct ig_narrow_ops *ops, enum ig_isa isa)
     case IG_NARROW_SET_NONE: return;
     case IG_NARROW_AVX2: ig_narrow_avx2(ops); return;
     case IG_NARROW_AVXVNNI: ig_narrow_avxvnni(ops); return;
-    case IG_NARROW_VNNI: ig_narrow_vnni(ops); ops->bf16 = cpu.avx512bf16;
+    case IG_NARROW_VNNI: ig_narrow_vnni(ops); break;
+    case IG_NARROW_VBMI: ig_narrow_vbmi(ops);
     }
+    ops->bf16 = cpu.avx512bf16;
 #elif IG_ISA_HAS_NEON
     if (isa == IG_ISA_NEON && has_dotprod()) ig_narrow_dotprod(ops);
 #else

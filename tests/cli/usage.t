@@ -19,7 +19,7 @@ What a newcomer types first.
   'ingot quantize --help' tells more
   [2]
   $ IG_KERNELS=sse ingot list methods
-  ingot list: IG_KERNELS='sse' is unknown; it may be ref, avx2, avxvnni, avx512 or neon
+  ingot list: IG_KERNELS='sse' is unknown; it may be ref, avx2, avxvnni, avx512vnni, avx512 or neon
   'ingot list --help' tells more
   [2]
   $ ingot list tensors

@@ -72,7 +72,13 @@ size_t ig_narrow_w_scales(int64_t cols);
 struct ig_narrow_cpu {
     bool avxvnni, avx512vnni, avx512vbmi, avx512bf16;
 };
-enum ig_narrow_set { IG_NARROW_SET_NONE, IG_NARROW_AVX2, IG_NARROW_AVXVNNI, IG_NARROW_VNNI };
+enum ig_narrow_set {
+    IG_NARROW_SET_NONE,
+    IG_NARROW_AVX2,
+    IG_NARROW_AVXVNNI,
+    IG_NARROW_VNNI,
+    IG_NARROW_VBMI
+};
 
 /* x86-64: the kernels that such a processor takes, of the instruction sets up to isa. */
 enum ig_narrow_set ig_narrow_choose(enum ig_isa isa, struct ig_narrow_cpu cpu);
@@ -81,5 +87,6 @@ void ig_narrow_fill(struct ig_narrow_ops *ops, enum ig_isa isa);
 void ig_narrow_ref(struct ig_narrow_ops *ops);
 void ig_narrow_avx2(struct ig_narrow_ops *ops);
 void ig_narrow_avxvnni(struct ig_narrow_ops *ops); /* AVX2 with AVX-VNNI */
-void ig_narrow_vnni(struct ig_narrow_ops *ops);    /* AVX-512 with VNNI, VBMI */
+void ig_narrow_vnni(struct ig_narrow_ops *ops);    /* AVX-512 with VNNI */
+void ig_narrow_vbmi(struct ig_narrow_ops *ops);    /* AVX-512 with VNNI, VBMI */
 void ig_narrow_dotprod(struct ig_narrow_ops *ops); /* NEON with sdot */
