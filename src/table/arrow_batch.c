@@ -127,6 +127,8 @@ bool arrow_batch_load(struct arrow_message *message, size_t batch, struct arrow_
     root->length = flat_int(meta, batch, LENGTH, 8, 0);
     if (meta->broken || root->length < 0)
         return ig_err_set(err, IG_ERR_DATA, "the head of a batch is damaged");
+    if (root->count == 0 && root->length > 0) /* rows that nothing in the file stands for */
+        return ig_err_set(err, IG_ERR_DATA, "%lld rows without a column", (long long)root->length);
     int64_t codec = l.packed ? flat_int(meta, compression, CODEC, 1, LZ4_FRAME) : ZSTD;
     if (codec != ZSTD || (l.packed && flat_int(meta, compression, METHOD, 1, 0) != 0))
         return ig_err_set(err, IG_ERR_UNSUPPORTED, "its buffers are packed with %s; zstd is read",

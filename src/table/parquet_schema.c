@@ -244,6 +244,8 @@ bool pq_schema_build(const struct pq_footer *footer, struct ig_arena *arena, str
     const struct pq_element *e = take_element(&b);
     if (!e || !build_struct(&b, e, 0, 0, 0, root)) return false;
     root->leaves = b.leaves;
+    if (b.leaves == 0 && footer->rows > 0) /* rows that nothing in the file stands for */
+        return ig_err_set(err, IG_ERR_DATA, "%lld rows without a column", (long long)footer->rows);
     if (b.next != footer->element_count)
         return ig_err_set(err, IG_ERR_DATA, "the schema has %zu elements too many",
                           footer->element_count - b.next);

@@ -252,6 +252,22 @@ static void long_names_cost_little(void **state)
     ig_buf_release(&long_name);
 }
 
+/* 2^40 rows in 50 bytes: nothing would ever end them. */
+static void rows_need_a_column(void **state)
+{
+    (void)state;
+    static const char bytes[] =
+        "PAR1"
+        "\x15\x02\x19\x1C\x48\x01\x72\x15\x00\x00\x16\x80\x80\x80\x80\x80\x40\x19\x1C\x19"
+        "\x0C\x26\x80\x80\x80\x80\x80\x40\x00\x00\x1E\x00\x00\x00"
+        "PAR1";
+    struct ig_err err = {0};
+    struct table_reader reader;
+    check_fails(table__open(ig_slice_make(bytes, sizeof bytes - 1), TABLE_UNPACKED_BYTES_MAX,
+                            &reader, &err),
+                &err, IG_ERR_DATA, "1099511627776 rows without a column");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +276,7 @@ int main(void)
         cmocka_unit_test(reals_are_as_python_writes_them),
         cmocka_unit_test(lines_come_as_they_are),
         cmocka_unit_test(long_names_cost_little),
+        cmocka_unit_test(rows_need_a_column),
         cmocka_unit_test(a_file_cut_anywhere_is_refused),
         cmocka_unit_test(a_file_with_a_wrong_byte_does_no_harm),
     };
