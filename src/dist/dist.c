@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define ABORT_SECONDS 10
+#define GRACE_MS      500 /* in which the others remove what they have begun */
 #define DEFER_SECONDS 3   /* long enough for a line on stderr, on a busy machine too */
 #define SEE_SECONDS   5   /* of NFS a few are usual */
 #define SHOWN_MAX     110 /* of both sides of a difference: a message has 512 bytes */
@@ -82,6 +83,8 @@ void ig_dist_close(struct ig_dist *dist)
 void ig_dist_abort(struct ig_dist *dist, int status)
 {
     alarm(ABORT_SECONDS); /* where the starter has gone nobody may answer */
+    if (dist && !dist->other_failed)
+        nanosleep(&(struct timespec){.tv_nsec = GRACE_MS * 1000000}, NULL);
     if (dist) dist__abort(status);
     exit(status);
 }
