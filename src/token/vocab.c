@@ -126,7 +126,7 @@ bool token__vocab_init(struct token__vocab *vocab, const struct ig_slice *texts,
         uint32_t tail = (uint32_t)id << TOKEN_TAIL_SHIFT;
         if (id + AHEAD < count) {
             struct ig_slice later = texts[id + AHEAD];
-            token__vocab_prefetch(vocab, later, later.ptr + later.len);
+            if (later.len) token__vocab_prefetch(vocab, later, later.ptr + later.len);
         }
         if (text.len == 0) continue;
         if (text.len > SHORT_MAX) {
