@@ -5,6 +5,7 @@
 #include "cli.h"
 
 #include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
 #ifdef INGOT_LIBEDIT
 #include <editline/readline.h>
@@ -37,6 +38,7 @@ static ssize_t edited_line(const char *prompt)
         rl_outstream = stderr;
         ready = true;
     }
+    rl_resize_terminal();
     free(line);
     line = readline(prompt);
     line_cap = line ? strlen(line) + 1 : 0;
@@ -83,6 +85,16 @@ enum chat_input chat_input_read(bool terminal, struct ig_buf *out)
         if (!more) return out->len > 0 ? CHAT_INPUT_TEXT : CHAT_INPUT_NONE;
         ig_buf_char(out, '\n');
     }
+}
+
+/* libedit moves its buffers where the signal of a new window size finds it, which may be in the
+ * middle of using them. So no thread takes that signal: each prompt asks for the size. */
+void chat_input_begin(void)
+{
+    sigset_t resized;
+    sigemptyset(&resized);
+    sigaddset(&resized, SIGWINCH);
+    pthread_sigmask(SIG_BLOCK, &resized, NULL);
 }
 
 void chat_input_end(void)

@@ -9,6 +9,8 @@ enum chat_input {
     CHAT_INPUT_END
 };
 
+/* Before the first thread is started. */
+void chat_input_begin(void);
 /* Reads what is said next. A line that ends in a backslash goes on in the next one; after a line
  * that is "/multi" all lines up to "/end" belong together. */
 enum chat_input chat_input_read(bool terminal, struct ig_buf *out);

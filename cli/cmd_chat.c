@@ -212,6 +212,7 @@ static bool run(const void *arguments, const struct ig_watch *watch, struct ig_e
     struct chat chat = {.system = args->system, .terminal = isatty(STDIN_FILENO)};
     if (args->common.json)
         return ig_err_set(err, IG_ERR_USAGE, "chat has no --json; use generate for one reply");
+    chat_input_begin();
     bool ok = talk_open(args->model, &args->talk, false, &chat.talk, err);
     chat.talk.show = chat_show_text;
     chat.talk.user = &chat.show;
