@@ -405,6 +405,7 @@ NODES_ENV = {"UCX_TLS": "tcp,self"}  # UCX (under Debian's MPICH) knows a machin
 class Ranks(Case):
     """One of several ranks fails or is killed: the run ends soon, says why, and goes on with any number of ranks."""
     TASKS = {"merge": COMMANDS["both"][0], "quantize": COMMANDS["quantize"][0]}
+    KILLED = "signal 9|exit code: 9|killed|rank 0 has gone"
 
     def setUp(self):
         super().setUp()
@@ -439,7 +440,7 @@ class Ranks(Case):
             self.clear()
 
     def test_a_rank_fails(self):
-        says = {"kill": "signal 9|exit code: 9|killed|rank 0 has gone|peer process has unexpectedly disconnected", "EIO": "input/output error", "term": "stopped"}
+        says = {"kill": self.KILLED, "EIO": "input/output error", "term": "stopped"}
         for name, args in self.TASKS.items():
             self.ingot(*args)
             want = digest(self.work / "out")
@@ -613,6 +614,7 @@ class Nodes(Ranks):
     with an address on one bridge and a host name, stand for machines; `ip netns exec` stands for ssh."""
     COUNT, NET = 4, "10.77.0"
     TASKS = {"merge": COMMANDS["both"][0]}
+    KILLED = Ranks.KILLED + "|peer process has unexpectedly disconnected"  # all that an OpenMPI's daemon said, which crashed
 
     @classmethod
     def ip(cls, *args):
