@@ -4,9 +4,8 @@
  * fewer bits are from f32; what may be cut back, copied, kept and taken up. Caches that change
  * their form: test_session_forms.c. */
 #include "base/file.h"
-#include "check.h"
-#include "ingot/infer.h"
 #include "ingot/json.h"
+#include "sessions.h"
 #include "starve.h"
 
 #include <math.h>
@@ -22,31 +21,6 @@ static const char *folder(const char *variable, const char *otherwise, const cha
     const char *at = getenv(variable);
     snprintf(path, sizeof path, "%s/%s", at ? at : otherwise, name);
     return path;
-}
-
-static struct ig_model *open_lantern(void)
-{
-    struct ig_err err = {0};
-    struct ig_model *model = NULL;
-    check_ok(ig_model_open(folder("INGOT_FIXTURES", "fixtures", "models/lantern"), 1, &model, &err),
-             &err);
-    return model;
-}
-
-static struct ig_session *session_as(struct ig_model *model, int64_t context, int64_t window,
-                                     int bits)
-{
-    struct ig_err err = {0};
-    struct ig_session *s = NULL;
-    const struct ig_session_options how = {.context = context, .window = window, .bits = bits};
-    check_ok(ig_session_new_as(model, &how, &s, &err), &err);
-    return s;
-}
-
-static void feed(struct ig_session *s, const int32_t *ids, size_t count)
-{
-    struct ig_err err = {0};
-    check_ok(ig_session_feed(s, ids, count, &err), &err);
 }
 
 /* ---- against mlx-lm ---- */
@@ -173,11 +147,6 @@ static void logits_are_those_of_mlx_lm(void **state)
 }
 
 /* ---- rotating ---- */
-
-static int32_t token_at(int64_t position)
-{
-    return (int32_t)((position * 7 + position * position / 3) % 64);
-}
 
 /* Runs of several lengths up to `count` tokens. */
 static void feed_both(struct ig_session *a, struct ig_session *b, int64_t count, int64_t vocab)
